@@ -1,0 +1,1 @@
+"""Declarative flows over arrays larger than memory, on Dask."""

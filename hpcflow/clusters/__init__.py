@@ -1,0 +1,1 @@
+"""Where blocks run: one context manager each."""

@@ -1,0 +1,1 @@
+"""Running a plan: blocks through a bounded window, on workers."""

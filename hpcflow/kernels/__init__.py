@@ -1,0 +1,1 @@
+"""Compiled chains and the choice of kernel."""

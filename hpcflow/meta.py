@@ -1,0 +1,169 @@
+"""What is known of an array before any of it is read, and what gives and takes arrays.
+
+`Source` and `Target` are the two ends of every block's way: a source is read region by
+region, a target is written region by region, both on a worker. Both are small frozen
+values that pickle by reference to a path, and never hold an array or an open file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from hpcflow.namespace import Array
+from hpcflow.regions import Region, Shape
+
+
+@dataclass(frozen=True)
+class Meta:
+    """Shape, dtype and names of the axes of an array that need not exist yet."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    dims: tuple[str | None, ...] = ()
+    """A name for each axis; `None` where it has none. Filled with `None` when left out."""
+    items: str | None = None
+    """The source whose items (photos) run along the first axis, if they still do."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        object.__setattr__(self, "dtype", np.dtype(self.dtype))
+        if not self.dims:
+            object.__setattr__(self, "dims", (None,) * len(self.shape))
+        if len(self.dims) != len(self.shape):
+            raise ValueError(f"expected {len(self.shape)} dims for shape {self.shape}, found {self.dims}")
+
+    @property
+    def ndim(self) -> int:
+        """How many axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many elements."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes in memory."""
+        return self.size * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        names = [f"{d}: {n}" if d else str(n) for d, n in zip(self.dims, self.shape, strict=True)]
+        return f"({', '.join(names)}) {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Bad:
+    """An item that could not be read, and why."""
+
+    source: str
+    """The node's name; the runner fills it in."""
+    index: int
+    """Where it stands along the first axis."""
+    item: str
+    """Its path or URL."""
+    reason: str
+
+
+@runtime_checkable
+class Source(Protocol):
+    """An array somewhere else, read region by region on a worker."""
+
+    @property
+    def meta(self) -> Meta:
+        """Shape, dtype and dims."""
+
+    @property
+    def chunks(self) -> Shape | None:
+        """Storage chunks that are decoded whole; `None` where any region can be read directly."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the content depends on (path, size, mtime, …), as JSON values."""
+
+    def read(self, region: Region) -> Array:
+        """The elements in `region`, which lies inside the array; a view where that is free."""
+
+
+@runtime_checkable
+class ItemSource(Source, Protocol):
+    """A source whose first axis counts items, any of which may turn out to be bad."""
+
+    @property
+    def items(self) -> Sequence[str]:
+        """The path or URL of each item."""
+
+    def read_items(self, region: Region) -> tuple[Array, list[Bad]]:
+        """As `read`, but a bad item is zeros and one `Bad`, where `read` raises `BadItem`."""
+
+
+@runtime_checkable
+class Target(Protocol):
+    """An array to be written, region by region, on workers; whole storage units at a time."""
+
+    @property
+    def path(self) -> str:
+        """Where it will stand when it is finished."""
+
+    @property
+    def meta(self) -> Meta:
+        """Shape, dtype and dims."""
+
+    @property
+    def grain(self) -> Shape:
+        """Blocks are cut at multiples of this (a chunk or a shard), so each has one writer."""
+
+    def create(self) -> None:
+        """Make the storage, once, before any block is written."""
+
+    def write(self, region: Region, array: Array) -> None:
+        """Write the elements of one block: whole grains, or up to the array's end."""
+
+    def finish(self) -> None:
+        """Publish: called once, after every block is written."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A finished array on its way into a document: a table, a number, a picture."""
+
+    name: str
+    """The node it came from."""
+    meta: Meta
+    array: Array
+    """A memmap; read it piece by piece where it may be large."""
+    items: Sequence[str] = ()
+    """The items along the first axis, where it has them."""
+    bad: frozenset[int] = field(default_factory=frozenset)
+    """Indices along the first axis that are quarantined: mark them, never show their values."""
+
+
+@runtime_checkable
+class ArraySink(Protocol):
+    """A sink that blocks are written into directly (`zarr`, `npy`)."""
+
+    path: str
+
+    def target(self, meta: Meta) -> Target:
+        """Where an array with this meta goes; raises `Mismatch` if it cannot. Touches no disk."""
+
+
+@runtime_checkable
+class DocumentSink(Protocol):
+    """A sink made at the end from small finished arrays (`parquet`, `csv`, `json`, `png`)."""
+
+    path: str
+
+    def views(self, metas: Sequence[Meta]) -> list[Meta]:
+        """The leading part of each input that is needed (all of it, or the first items of it).
+
+        Raises `Mismatch` if the inputs cannot go into this document.
+        """
+
+    def render(self, columns: Sequence[Column]) -> str | None:
+        """Write the document, to a temporary name and renamed; what it returns is printed."""

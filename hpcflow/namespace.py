@@ -1,0 +1,43 @@
+"""NumPy or CuPy: which namespace a block lives in, and the libraries that go with it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+Array = Any
+"""A NumPy or CuPy array."""
+Namespace = ModuleType
+"""`numpy` or `cupy`; ops get it as `xp` and never choose it."""
+
+
+def companion(xp: Namespace, name: str) -> ModuleType:
+    """The part of SciPy that goes with a namespace.
+
+    Parameters
+    ----------
+    xp : module
+        `numpy` or `cupy`.
+    name : str
+        Dotted name below SciPy: ``"ndimage"``, ``"fft"``, ``"signal"``.
+    """
+    root = "cupyx.scipy" if xp.__name__.startswith("cupy") else "scipy"
+    return importlib.import_module(f"{root}.{name}")
+
+
+def host(array: Array) -> Array:
+    """The array in host memory: itself, or copied from its device."""
+    return array.get() if hasattr(array, "get") else array
+
+
+def device(array: Array, xp: Namespace) -> Array:
+    """The array in the memory that `xp` computes in."""
+    return xp.asarray(array)
+
+
+def sample(shape: Sequence[int], dtype: Any) -> Array:
+    """Ones of one element along each axis, to ask a function what dtype it gives."""
+    numpy = importlib.import_module("numpy")
+    return numpy.ones((1,) * len(shape), dtype)

@@ -1,0 +1,1 @@
+"""From a flow to a plan: stages, block shapes, memory. Reads metadata only."""

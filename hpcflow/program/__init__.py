@@ -1,0 +1,1 @@
+"""Block programs: a small DAG of ops, evaluated for any region of its outputs."""

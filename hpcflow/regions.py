@@ -1,0 +1,95 @@
+"""Rectangles of array elements: blocks, halos, clipping. Pure arithmetic.
+
+A `Region` is one half-open interval ``(start, stop)`` per axis. A region may reach beyond
+an array's ends, ``start < 0`` or ``stop > extent``: it then means the array continued
+periodically, which is how `wrap` boundaries ask for the far side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from math import prod
+from typing import TypeVar
+
+T = TypeVar("T")
+
+Interval = tuple[int, int]
+Region = tuple[Interval, ...]
+Shape = tuple[int, ...]
+Depth = tuple[Interval, ...]
+"""How far an op reaches before and behind an element, per axis: ``((before, behind), …)``."""
+
+
+def whole(shape: Sequence[int]) -> Region:
+    """The region of every element of an array of this shape."""
+    return tuple((0, n) for n in shape)
+
+
+def shape_of(region: Region) -> Shape:
+    """The shape of a block that holds this region."""
+    return tuple(stop - start for start, stop in region)
+
+
+def size_of(region: Region) -> int:
+    """How many elements lie in the region."""
+    return prod(stop - start for start, stop in region)
+
+
+def grow(region: Region, depth: Depth) -> Region:
+    """The region with a halo of `depth` around it."""
+    return tuple((a - before, b + behind) for (a, b), (before, behind) in zip(region, depth, strict=True))
+
+
+def clip(region: Region, shape: Sequence[int]) -> Region:
+    """The part of the region that lies in an array of this shape."""
+    return tuple((min(max(a, 0), n), max(min(b, n), 0)) for (a, b), n in zip(region, shape, strict=True))
+
+
+def hull(first: Region, second: Region) -> Region:
+    """The smallest region that holds both."""
+    return tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(first, second, strict=True))
+
+
+def contains(outer: Region, inner: Region) -> bool:
+    """Whether every element of `inner` is in `outer`."""
+    return all(a <= c and d <= b for (a, b), (c, d) in zip(outer, inner, strict=True))
+
+
+def slices(region: Region, within: Region) -> tuple[slice, ...]:
+    """Where `region` lies in a block that holds `within`."""
+    return tuple(slice(a - o, b - o) for (a, b), (o, _) in zip(region, within, strict=True))
+
+
+def grid(shape: Sequence[int], block: Sequence[int]) -> Shape:
+    """How many blocks there are along each axis; the last ones may be smaller."""
+    return tuple(-(-n // b) for n, b in zip(shape, block, strict=True))
+
+
+def block_region(index: Sequence[int], shape: Sequence[int], block: Sequence[int]) -> Region:
+    """The region of the block with this index in the grid."""
+    return tuple((i * b, min((i + 1) * b, n)) for i, n, b in zip(index, shape, block, strict=True))
+
+
+def tiles(region: Region, tile: Sequence[int]) -> Iterator[Region]:
+    """Cut a region into tiles, in C order; together they cover it exactly once."""
+    axes = [
+        [(a, min(a + t, stop)) for a in range(start, stop, t)] for (start, stop), t in zip(region, tile, strict=True)
+    ]
+    yield from product(*axes)
+
+
+def unravel(number: int, counts: Sequence[int]) -> Shape:
+    """The index, in C order, of the block with this number in a grid of `counts` blocks."""
+    index = []
+    for n in reversed(counts):
+        number, i = divmod(number, n)
+        index.append(i)
+    return tuple(reversed(index))
+
+
+def per_axis(value: T | Sequence[T], axes: Sequence[int], ndim: int, fill: T) -> tuple[T, ...]:
+    """Spread a scalar, or one value for each of `axes`, over all `ndim` axes; `fill` elsewhere."""
+    values: list[T] = list(value) if isinstance(value, (list, tuple)) else [value] * len(axes)  # type: ignore[list-item]
+    spread = dict(zip(axes, values, strict=True))
+    return tuple(spread.get(axis, fill) for axis in range(ndim))
