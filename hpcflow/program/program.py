@@ -1,0 +1,98 @@
+"""The small DAG of ops inside one task, and what it must read for any region of its results.
+
+Bounds inference walks the steps backwards, as in Halide: from the wanted regions, each op's
+reach gives the regions of its inputs; where several steps read one node, the hull of what
+they need is made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from hpcflow.meta import Meta
+from hpcflow.regions import Region, hull
+from hpcflow.registry import Op, Reach, get_op
+
+
+@dataclass(frozen=True)
+class Step:
+    """One op, applied."""
+
+    name: str
+    op: str
+    of: tuple[str, ...]
+    params: Mapping[str, Any]
+    meta: Meta
+    """Of the result."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """Inputs and steps; every step follows those it reads."""
+
+    inputs: Mapping[str, Meta]
+    steps: tuple[Step, ...]
+
+    @cached_property
+    def metas(self) -> dict[str, Meta]:
+        """The meta of every node."""
+        return {**self.inputs, **{step.name: step.meta for step in self.steps}}
+
+    @cached_property
+    def ops(self) -> dict[str, Op]:
+        """The op of every step."""
+        return {step.name: get_op(step.op) for step in self.steps}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is cached is derived: workers look the ops up by name.
+        return {"inputs": dict(self.inputs), "steps": self.steps}
+
+    def bounds(self, wanted: Mapping[str, Region]) -> Bounds:
+        """What each node must hold so that the `wanted` regions can be made.
+
+        Parameters
+        ----------
+        wanted : mapping of str to Region
+            A region inside each of the nodes that are asked for.
+
+        Returns
+        -------
+        Bounds
+            Regions may reach beyond an array's ends where it is continued periodically.
+        """
+        regions = dict(wanted)
+        reaches: dict[str, Reach] = {}
+        for step in reversed(self.steps):
+            if step.name not in regions:
+                continue
+            op = self.ops[step.name]
+            metas = [self.metas[name] for name in step.of]
+            out = _within(regions[step.name], step.meta, op.periodic(step.meta, step.params))
+            reach = op.reach(out, step.meta, metas, step.params)
+            reaches[step.name] = reach
+            regions[step.name] = reach.made
+            for name, need in zip(step.of, reach.needs, strict=True):
+                if need is not None:
+                    regions[name] = hull(regions[name], need) if name in regions else need
+        return Bounds(regions, reaches)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The answer of bounds inference; nodes that are not needed are left out."""
+
+    regions: Mapping[str, Region]
+    """What each node holds."""
+    reaches: Mapping[str, Reach]
+    """What each step reads and makes."""
+
+
+def _within(region: Region, meta: Meta, periodic: tuple[bool, ...]) -> Region:
+    """The region, or the whole of each axis that it leaves and that cannot be continued."""
+    return tuple(
+        (a, b) if continued or (a >= 0 and b <= n) else (0, n)
+        for (a, b), n, continued in zip(region, meta.shape, periodic, strict=True)
+    )
