@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from hpcflow.meta import Meta
-from hpcflow.program.evaluate import evaluate, read_periodic
+from hpcflow.program.evaluate import StepError, evaluate, read_periodic
 from hpcflow.program.program import Program, Step
 from hpcflow.regions import slices, tiles, whole
 
@@ -65,8 +65,6 @@ def test_only_the_halo_is_read():
 
 
 def test_a_failing_op_is_named():
-    from hpcflow.program.evaluate import StepError
-
     meta = Meta((4,), "U3")
     with pytest.raises(StepError) as caught:
         evaluate(chain(meta, (1.0, "reflect")), {"s0": ((0, 4),)}, lambda _, r: np.full(4, "abc"))
