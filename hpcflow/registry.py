@@ -55,6 +55,7 @@ class Op:
     finalize: Callable[..., Array] | None = None
     tile: bool = True
     scratch: Callable[..., float] | float = 1.0
+    work: float = 1.0
     version: int = 1
 
     @property
@@ -237,6 +238,7 @@ def op(
     inputs: Callable[..., tuple[str, ...]] | None = None,
     tile: bool = True,
     scratch: Callable[..., float] | float = 1.0,
+    work: float = 1.0,
     version: int = 1,
 ) -> Callable[[F], F]:
     """Declare a blockwise op: a pure function from blocks to a block.
@@ -265,11 +267,13 @@ def op(
         Whether a block may be computed tile by tile; not if the op is dear to call.
     scratch : float or callable, optional
         Bytes needed while it runs, beyond inputs and result, per byte of its inputs.
+    work : float
+        What making one element costs, beside copying it; the planner weighs halos by it.
     version : int
         Raised when the op's results change, so that finished blocks are computed again.
     """
     names = {"depth": depth, "whole": whole, "reaches": reach, "makes": meta, "inputs": inputs}
-    return _declare("ops", {**names, "tile": tile, "scratch": scratch, "version": version})
+    return _declare("ops", {**names, "tile": tile, "scratch": scratch, "work": work, "version": version})
 
 
 def reduction(

@@ -1,0 +1,282 @@
+"""Cut a flow into stages: the few places where blocks really must meet.
+
+A stage is one block program with several ends. Everything that can come out of one task
+does: arrays that are written and reductions, as long as they share what they read and are
+cut along the same leading axes. A reduction's result is what a later stage reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from math import lcm, prod
+from typing import Any
+
+from hpcflow.meta import Meta, Source, Target
+from hpcflow.namespace import Array
+from hpcflow.program.program import Program, Step
+from hpcflow.regions import Region, Shape, block_region, grid, unravel, whole
+from hpcflow.registry import Op, function, get_op
+from hpcflow.spec.flow import Flow
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An array that an earlier stage writes; opened where it is read."""
+
+    path: str
+    meta: Meta
+    chunks: Shape | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """It has none of its own: it follows from the steps that made it."""
+        return {"stored": self.path}
+
+    def read(self, region: Region) -> Array:
+        """The elements in `region`, from the finished file."""
+        return _stored(self.path).read(region)
+
+
+@cache
+def _stored(path: str) -> Source:
+    source: Source = function("sources", "npy")(path=path)
+    return source
+
+
+@dataclass(frozen=True)
+class Write:
+    """A node's array, block by block into a target."""
+
+    node: str
+    target: Target
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """A reduction: partials from every block, combined on the driver, into a target."""
+
+    node: str
+    """The reduction's own name."""
+    of: str
+    """The node that it reduces."""
+    op: str
+    params: Mapping[str, Any]
+    meta: Meta
+    """Of what it reduces."""
+    target: Target
+
+    @cached_property
+    def function(self) -> Op:
+        """The op behind the name."""
+        return get_op(self.op)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is cached is derived: workers look the op up by name.
+        return {key: value for key, value in self.__dict__.items() if key != "function"}
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The axes that it takes away."""
+        axes: tuple[int, ...] = self.params["axis"]
+        return axes
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One block program, run once for every block of its domain."""
+
+    name: str
+    program: Program
+    sources: Mapping[str, Source]
+    writes: tuple[Write, ...]
+    reduces: tuple[Reduce, ...]
+    domain: Shape
+    """The leading axes that blocks are cut along; the axes behind them are whole in every block."""
+    block: Shape = ()
+    tile: Shape = ()
+    task_memory: int = 0
+    """Bytes that one task holds at its peak."""
+    level: int = field(default=0, compare=False)
+
+    @property
+    def grid(self) -> Shape:
+        """How many blocks along each axis of the domain."""
+        return grid(self.domain, self.block)
+
+    @property
+    def tasks(self) -> int:
+        """How many blocks."""
+        return prod(self.grid)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names of the steps that run in it."""
+        return tuple(s.name for s in self.program.steps) + tuple(r.node for r in self.reduces)
+
+    @property
+    def grain(self) -> Shape:
+        """Blocks are multiples of this, so that every chunk or shard has one writer."""
+        grains = [write.target.grain[: len(self.domain)] for write in self.writes]
+        return tuple(min(lcm(*axis), n) for axis, n in zip(zip(*grains, strict=True), self.domain, strict=True)) or (
+            1,
+        ) * len(self.domain)
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """The nodes that each task must give: what is written and what is reduced."""
+        return tuple(dict.fromkeys([*(w.node for w in self.writes), *(r.of for r in self.reduces)]))
+
+    @cached_property
+    def quarantine(self) -> frozenset[str]:
+        """Item sources whose bad items can be set apart: every end still has one row for each item."""
+        return frozenset(name for name in self.sources if self._keeps_items(name))
+
+    def _keeps_items(self, source: str) -> bool:
+        behind = {source}
+        for step in self.program.steps:
+            if behind.intersection(step.of):
+                behind.add(step.name)
+        mixed = any(reduce.of in behind for reduce in self.reduces)
+        return not mixed and all(self.program.metas[end].items == source for end in behind.intersection(self.ends))
+
+    def region(self, number: int) -> Region:
+        """The part of the domain that a block covers."""
+        return block_region(unravel(number, self.grid), self.domain, self.block)
+
+    def wanted(self, region: Region) -> dict[str, Region]:
+        """The region of every end for a region of the domain."""
+        metas = self.program.metas
+        return {name: region + whole(metas[name].shape[len(region) :]) for name in self.ends}
+
+
+def stages(flow: Flow, writes: Sequence[Write], extra: Sequence[Step], reduced: Mapping[str, Target]) -> list[Stage]:
+    """One stage for each end, still without block shapes, in an order that can run.
+
+    Parameters
+    ----------
+    flow : Flow
+    writes : sequence of Write
+        Every array that must be written.
+    extra : sequence of Step
+        Steps beyond the flow's own that `writes` name.
+    reduced : mapping of str to Target
+        Where the result of each reduction of the flow goes.
+    """
+    levels = _levels(flow)
+    by_name = {step.name: step for step in extra}
+    ends: list[tuple[str, Write | Reduce]] = [(write.node, write) for write in writes]
+    for name, target in reduced.items():
+        node = flow.nodes[name]
+        meta = flow.nodes[node.of[0]].meta
+        assert meta is not None
+        ends.append((node.of[0], Reduce(name, node.of[0], node.use, node.params, meta, target)))
+    made = []
+    for node_name, end in ends:
+        program, sources = _program(flow, node_name, by_name, reduced)
+        origin = by_name[node_name].of[0] if node_name in by_name else node_name
+        is_write = isinstance(end, Write)
+        made.append(
+            Stage(
+                name=node_name if is_write else end.node,
+                program=program,
+                sources=sources,
+                writes=(end,) if isinstance(end, Write) else (),
+                reduces=(end,) if isinstance(end, Reduce) else (),
+                domain=program.metas[node_name].shape,
+                level=levels[origin],
+            )
+        )
+    return sorted(made, key=lambda stage: stage.level)
+
+
+def _levels(flow: Flow) -> dict[str, int]:
+    """How many reductions must be finished before each node can be made."""
+    levels: dict[str, int] = {}
+    for node in flow.nodes.values():
+        behind = [levels[name] + (flow.nodes[name].source is None and is_reduction(flow, name)) for name in node.of]
+        levels[node.name] = max(behind, default=0)
+    return levels
+
+
+def is_reduction(flow: Flow, name: str) -> bool:
+    """Whether a node of the flow is a reduction."""
+    node = flow.nodes[name]
+    return node.source is None and get_op(node.use).is_reduction
+
+
+def _program(
+    flow: Flow, end: str, extra: Mapping[str, Step], reduced: Mapping[str, Target]
+) -> tuple[Program, dict[str, Source]]:
+    """The block program that makes one node, from sources and from finished reductions."""
+    sources: dict[str, Source] = {}
+    steps: dict[str, Step] = {}
+
+    def visit(name: str) -> None:
+        if name in sources or name in steps:
+            return
+        if name in extra:
+            for one in extra[name].of:
+                visit(one)
+            steps[name] = extra[name]
+            return
+        node = flow.nodes[name]
+        assert node.meta is not None
+        if node.source is not None:
+            sources[name] = node.source
+        elif name in reduced:
+            sources[name] = Stored(reduced[name].path, node.meta)
+        else:
+            for one in node.of:
+                visit(one)
+            steps[name] = Step(name, node.use, node.of, node.params, node.meta)
+
+    visit(end)
+    inputs = {name: meta_of(flow, name, source) for name, source in sources.items()}
+    return Program(inputs, tuple(steps.values())), sources
+
+
+def meta_of(flow: Flow, name: str, source: Source) -> Meta:
+    """A node's meta: the flow's, which knows the node's name, before the source's own."""
+    return flow.nodes[name].meta or source.meta
+
+
+def merged(first: Stage, second: Stage) -> Stage | None:
+    """Both stages in one task, cut along the leading axes that all their ends share.
+
+    `None` where they share nothing or where they cannot be cut alike.
+    """
+    shared = {*first.program.metas} & {*second.program.metas}
+    if first.level != second.level or not shared:
+        return None
+    domain = []
+    for a, b in zip(first.domain, second.domain, strict=False):
+        if a != b:
+            break
+        domain.append(a)
+    if not domain and (first.domain or second.domain):
+        return None
+    steps = {step.name: step for step in (*first.program.steps, *second.program.steps)}
+    inputs = {**first.program.inputs, **second.program.inputs}
+    writes = first.writes + tuple(w for w in second.writes if w not in first.writes)
+    return replace(
+        first,
+        name=second.name if second.writes and not first.writes else first.name,
+        program=Program(inputs, tuple(_ordered(steps.values(), inputs))),
+        sources={**first.sources, **second.sources},
+        writes=writes,
+        reduces=first.reduces + second.reduces,
+        domain=tuple(domain),
+    )
+
+
+def _ordered(steps: Iterable[Step], inputs: Iterable[str]) -> list[Step]:
+    """Steps in an order in which each follows those it reads."""
+    known, waiting, ordered = set(inputs), list(steps), []
+    while waiting:
+        ready = [step for step in waiting if known.issuperset(step.of)]
+        ordered += ready
+        known.update(step.name for step in ready)
+        waiting = [step for step in waiting if step.name not in known]
+    return ordered
