@@ -93,3 +93,18 @@ def per_axis(value: T | Sequence[T], axes: Sequence[int], ndim: int, fill: T) ->
     values: list[T] = list(value) if isinstance(value, (list, tuple)) else [value] * len(axes)  # type: ignore[list-item]
     spread = dict(zip(axes, values, strict=True))
     return tuple(spread.get(axis, fill) for axis in range(ndim))
+
+
+def runs(region: Region, shape: Sequence[int]) -> Iterator[Interval]:
+    """Where the region lies in the flattened array, in C order, as intervals that are as long as can be."""
+    strides = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    # From the last axis that is cut on, everything behind is whole and so contiguous.
+    cut = max((axis for axis, (n, one) in enumerate(zip(shape, region, strict=True)) if one != (0, n)), default=0)
+    inner = region[cut : cut + 1]
+    length = shape_of(inner)[0] * strides[cut] if inner else 1
+    first = inner[0][0] * strides[cut] if inner else 0
+    if length == 0:
+        return
+    for index in product(*(range(a, b) for a, b in region[:cut])):
+        start = first + sum(i * s for i, s in zip(index, strides, strict=False))
+        yield start, start + length

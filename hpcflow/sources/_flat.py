@@ -1,0 +1,124 @@
+"""Arrays that lie in one file as they would in memory: what `npy` and `raw` have in common."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hpcflow.errors import Mismatch, RunError
+from hpcflow.meta import Meta
+from hpcflow.namespace import Array
+from hpcflow.regions import Region, Shape, shape_of, size_of
+
+Dims = list[str | None] | None
+"""A name for each axis (`null` for none), or no names at all."""
+Order = Literal["C", "F"]
+
+
+def named(shape: Sequence[int], dtype: Any, dims: Sequence[str | None] | None) -> Meta:
+    """The meta of a source, with its `dims` held against its shape."""
+    names = [name for name in dims or () if name is not None]
+    if dims is not None and len(dims) != len(shape):
+        raise Mismatch(f"expected {len(shape)} dims for shape {tuple(shape)}, found {len(dims)}", parameter="dims")
+    if len(set(names)) < len(names) or "" in names:
+        raise Mismatch(f"expected a different name for each axis, found {list(dims or ())}", parameter="dims")
+    return Meta(tuple(shape), np.dtype(dtype).newbyteorder("="), tuple(dims or ()))
+
+
+def numbers(dtype: np.dtype[Any], parameter: str) -> None:
+    """Refuse a dtype that is not one of plain numbers."""
+    if dtype.kind not in "biufc":
+        what = "Python objects" if dtype.hasobject else "records" if dtype.names else f"`{dtype}`"
+        raise Mismatch(
+            f"expected an array of numbers, found one of {what}",
+            parameter=parameter,
+            hint="objects are never unpickled: save the array with a numeric dtype" if dtype.hasobject else "",
+        )
+
+
+def regular(path: str) -> os.stat_result:
+    """The status of a file that can be mapped; raises `FileNotFoundError` where there is none."""
+    status = Path(path).stat()
+    if not stat.S_ISREG(status.st_mode):
+        found = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
+        raise Mismatch(f"expected a file, found {found} at `{path}`", parameter="path")
+    return status
+
+
+@dataclass(frozen=True)
+class FlatSource:
+    """A file whose bytes from `offset` on are the array's."""
+
+    path: str
+    """Absolute, since a worker may run in another folder."""
+    meta: Meta
+    """With the dtype in this machine's byte order: few libraries compute in another."""
+    stored: np.dtype[Any]
+    offset: int
+    order: Order
+    size: int
+    """Of the file, in bytes, when it was opened."""
+    mtime_ns: int
+
+    @property
+    def chunks(self) -> Shape | None:
+        """None: any region is read directly."""
+        return None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Where the array lies, and the size and time by which a change of the file is seen."""
+        return {
+            "path": self.path,
+            "size": self.size,
+            "mtime_ns": self.mtime_ns,
+            "offset": self.offset,
+            "order": self.order,
+            "dtype": str(self.stored.descr),
+            "shape": list(self.meta.shape),
+        }
+
+    def read(self, region: Region) -> Array:
+        """A read-only view of the file's pages: nothing is copied, and nothing read before it is used.
+
+        Each call maps its own part of the file, which costs 20 µs: pages that stayed mapped
+        after a block is done would count as this process's memory, and get it killed.
+        """
+        shape = shape_of(region)
+        itemsize = self.stored.itemsize
+        if size_of(region) == 0:
+            return np.empty(shape, self.meta.dtype)
+        strides = _strides(self.meta.shape, itemsize, self.order)
+        first = self.offset + sum(a * s for (a, _), s in zip(region, strides, strict=True))
+        last = self.offset + sum((b - 1) * s for (_, b), s in zip(region, strides, strict=True)) + itemsize
+        start = first - first % mmap.ALLOCATIONGRANULARITY
+        with Path(self.path).open("rb") as file:
+            # A page beyond the end of a file that shrank would kill the process (SIGBUS).
+            self._unchanged(os.fstat(file.fileno()))
+            pages = mmap.mmap(file.fileno(), last - start, access=mmap.ACCESS_READ, offset=start)
+        view = np.ndarray(shape, self.stored, pages, first - start, strides)
+        return view if view.flags.aligned and view.dtype == self.meta.dtype else view.astype(self.meta.dtype)
+
+    def _unchanged(self, now: os.stat_result) -> None:
+        if now.st_size != self.size:
+            raise RunError(
+                f"expected {self.size} bytes in `{self.path}`, found {now.st_size}: it changed since opening"
+            )
+        if now.st_mtime_ns != self.mtime_ns:
+            raise RunError(f"expected `{self.path}` to stay as it was, found it written to since opening")
+
+
+def _strides(shape: Shape, itemsize: int, order: Order) -> Shape:
+    strides = []
+    step = itemsize
+    for n in shape if order == "F" else reversed(shape):
+        strides.append(step)
+        step *= n
+    return tuple(strides if order == "F" else reversed(strides))

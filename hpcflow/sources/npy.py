@@ -1,0 +1,75 @@
+"""NumPy's `.npy` files, by reference."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from hpcflow.errors import Mismatch
+from hpcflow.regions import Shape
+from hpcflow.registry import source
+from hpcflow.sources._flat import Dims, FlatSource, named, numbers, regular
+
+_HINTS = {".npz": "unpack the `.npz` and name one array in it", ".zarr": "use `from: zarr`"}
+
+
+@source
+def npy(*, path: str, dims: Dims = None) -> FlatSource:
+    """Read a `.npy` file, mapped into memory: only what a block needs is read.
+
+    Arrays of Python objects are refused, since reading one runs code that the file brings.
+
+    Parameters
+    ----------
+    path : str
+        The file, relative to the working directory.
+    dims : list of str, optional
+        A name for each axis; `null` where one has none.
+
+    Examples
+    --------
+    plane: {from: npy, path: data/plane.npy, dims: [y, x]}
+    """
+    opened = open_npy(path, dims)
+    numbers(opened.meta.dtype, "path")
+    return opened
+
+
+def open_npy(path: str, dims: Dims = None) -> FlatSource:
+    """Open a `.npy` file of numbers or of records of numbers; only its header is read."""
+    path = str(Path(path).absolute())
+    status = regular(path)
+    with Path(path).open("rb") as file:
+        try:
+            shape, fortran, dtype = _header(file)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise Mismatch(
+                f"expected a `.npy` file of version 1 or 2, found `{path}`: {str(error).splitlines()[0].rstrip('.')}",
+                parameter="path",
+                hint=_HINTS.get(Path(path).suffix, "for bytes without a header use `from: raw`"),
+            ) from None
+        offset = file.tell()
+    if dtype.hasobject:
+        numbers(dtype, "path")
+    expected = offset + prod(shape) * dtype.itemsize
+    if status.st_size < expected:
+        raise Mismatch(
+            f"expected {expected} bytes for shape {shape} of {dtype}, found {status.st_size} in `{path}`",
+            parameter="path",
+            hint="the file is truncated: copy or make it again",
+        )
+    meta = named(shape, dtype, dims)
+    return FlatSource(path, meta, dtype, offset, "F" if fortran else "C", status.st_size, status.st_mtime_ns)
+
+
+def _header(file: BinaryIO) -> tuple[Shape, bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(file)
+    # Version 3 exists only for records whose fields have names beyond Latin-1.
+    raise ValueError(f"it has version {version[0]}")
