@@ -1,0 +1,155 @@
+"""NumPy's `.npy` files, written block by block."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpcflow.errors import Mismatch, RunError
+from hpcflow.meta import Meta
+from hpcflow.namespace import Array, host
+from hpcflow.regions import Region, Shape, runs, shape_of
+from hpcflow.registry import sink
+
+
+@dataclass(frozen=True)
+class NpyTarget:
+    """A `.npy` file of a known size, into which blocks are written where they belong.
+
+    Until it is finished it stands under its name with `.part` behind it. Blocks are written
+    with `pwrite`: as fast as through a memory map, safe for neighbours on one page on a
+    network file system, and a full disk is an error where in a map it would kill the process.
+    """
+
+    path: str
+    meta: Meta
+
+    @property
+    def part(self) -> str:
+        """Where it stands until it is finished."""
+        return self.path + ".part"
+
+    @property
+    def grain(self) -> Shape:
+        """Any element can be written on its own."""
+        return (1,) * self.meta.ndim
+
+    def create(self) -> None:
+        """Write the header and reserve the bytes, in place of whatever an earlier run left."""
+        if Path(self.path).is_dir():
+            raise RunError(f"expected no folder where the file `{self.path}` is to be written, found one")
+        part = Path(self.part)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        # A new file rather than the old one cut short: another process may still have that mapped.
+        part.unlink(missing_ok=True)
+        head = _header(self.meta)
+        with part.open("xb") as file:
+            file.write(head)
+            file.flush()
+            _reserve(file.fileno(), len(head) + self.meta.nbytes)
+
+    def write(self, region: Region, array: Array) -> None:
+        """Write one block; others may write theirs at the same time."""
+        assert array.shape == shape_of(region), f"expected a block of {shape_of(region)}, found {array.shape}"
+        block = np.ascontiguousarray(host(array), self.meta.dtype)
+        content = block.reshape(-1).view(np.uint8).data
+        itemsize = self.meta.dtype.itemsize
+        first = len(_header(self.meta))
+        done = 0
+        with Path(self.part).open("r+b", buffering=0) as file:
+            for start, stop in runs(region, self.meta.shape):
+                end = done + (stop - start) * itemsize
+                _write_at(file.fileno(), content[done:end], first + start * itemsize)
+                done = end
+
+    def finish(self) -> None:
+        """Make sure that the bytes are on the disk, then give the file its name."""
+        part = Path(self.part)
+        with part.open("r+b") as file:
+            os.fsync(file.fileno())
+        _sync_folder(part.replace(self.path).parent)
+
+
+def _header(meta: Meta) -> bytes:
+    head = io.BytesIO()
+    fields: dict[str, Any] = {
+        "descr": np.lib.format.dtype_to_descr(meta.dtype),
+        "fortran_order": False,
+        "shape": meta.shape,
+    }
+    try:
+        np.lib.format.write_array_header_1_0(head, fields)
+    except ValueError:  # more than 64 KiB, for records of very many fields
+        head = io.BytesIO()
+        np.lib.format.write_array_header_2_0(head, fields)
+    return head.getvalue()
+
+
+def _reserve(file: int, size: int) -> None:
+    """Ask for the disk space now, so that a disk too small is found before anything is computed."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file, 0, size)
+        except OSError as error:
+            # Not every file system can: then the space is taken as blocks are written.
+            if error.errno not in _UNSUPPORTED:
+                raise
+        else:
+            return
+    os.ftruncate(file, size)
+
+
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+
+
+def _write_at(file: int, content: memoryview, offset: int) -> None:
+    # The system writes at most 2 GiB at once.
+    while content:
+        written = os.pwrite(file, content, offset)
+        content = content[written:]
+        offset += written
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@dataclass(frozen=True)
+class NpySink:
+    """A `.npy` file to be written."""
+
+    path: str
+
+    def target(self, meta: Meta) -> NpyTarget:
+        """The file for an array with this meta."""
+        if meta.dtype.hasobject:
+            raise Mismatch(f"expected numbers to write to `.npy`, found {meta.dtype}")
+        return NpyTarget(self.path, meta)
+
+
+@sink
+def npy(*, path: str) -> NpySink:
+    """Write an array to a `.npy` file.
+
+    The file is written block by block, and gets its name when it is complete.
+
+    Parameters
+    ----------
+    path : str
+        The file, relative to the working directory; it is replaced if it is there.
+
+    Examples
+    --------
+    smooth: {to: npy, of: smooth, path: out/smooth.npy}
+    """
+    return NpySink(str(Path(path).absolute()))
