@@ -1,0 +1,177 @@
+"""One photo file to one array of fixed shape: decode, turn upright, resize, crop."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from hpcflow.errors import BadItem
+from hpcflow.namespace import Array
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
+MAX_PIXELS = 89_478_485
+"""A photo that decodes to more (256 MiB of RGB) is taken for a decompression bomb, as Pillow does."""
+MARGIN = 1.5
+"""How many times larger than its target a photo stays when libjpeg reduces it."""
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+"""What turns a photo upright, by its EXIF orientation."""
+GONE = {errno.ENOENT: "no such file", errno.EACCES: "no permission to read it", errno.EISDIR: "it is a folder"}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a photo of any size becomes an array of one shape."""
+
+    height: int
+    width: int
+    resize: int
+    """Length of the shorter side before cropping."""
+    interpolation: str
+    channels: str
+    reduce: bool
+    """Whether libjpeg may decode large photos at a fraction of their size."""
+
+
+def decode(path: Path, item: str, fit: Fit) -> Array:
+    """Read one photo; `item` is what it is called in messages.
+
+    Raises
+    ------
+    BadItem
+        If the file is missing, is no photo or is damaged. A fault of the disk or of the network
+        stays an `OSError`, so that it is retried and never counted as bad data.
+    """
+    with _translated(item), path.open("rb") as file:
+        return _decoded(file, item, fit)
+
+
+@contextmanager
+def _translated(item: str) -> Iterator[None]:
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
+
+    try:
+        yield
+    except (BadItem, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise BadItem(item, "not a JPEG, PNG, TIFF or WebP image") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadItem(item, f"more than {MAX_PIXELS:,} pixels: too large to decode") from None
+    except OSError as error:
+        # Pillow's own complaints about the content carry no number; the system's always do.
+        if error.errno is None:
+            raise BadItem(item, _reason(error)) from None
+        if error.errno in GONE:
+            raise BadItem(item, GONE[error.errno]) from None
+        raise
+    except Exception as error:  # noqa: BLE001 (decoders raise anything at all on damaged files)
+        raise BadItem(item, _reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return f"truncated: {text}" if "truncated" in text.lower() else f"damaged: {text}"
+
+
+def _decoded(file: BinaryIO, item: str, fit: Fit) -> Array:
+    from PIL import Image  # noqa: PLC0415
+
+    if not file.read(1):
+        raise BadItem(item, "the file is empty")
+    file.seek(0)
+    mode = "RGB" if fit.channels == "rgb" else "L"
+    resample = Image.Resampling[fit.interpolation.upper()]
+    with Image.open(file, formats=FORMATS) as photo:
+        target = resized(photo.size, fit.resize)
+        box = _reduce(photo, target) if fit.reduce and fit.interpolation != "nearest" else None
+        for width, height in (photo.size, target):
+            if width * height > MAX_PIXELS:
+                raise BadItem(item, f"{width} by {height} pixels: too large to decode")
+        photo.load()
+        orientation = _orientation(photo)
+        if box is not None:
+            small = _converted(photo, item, mode).resize(target, resample, box)
+            return centre(np.asarray(_upright(small, orientation)), fit.height, fit.width)
+        # Turned first, because resizing rounds between its passes along rows and columns.
+        picture = _converted(_upright(photo, orientation), item, mode)
+        target = resized(picture.size, fit.resize)
+        if picture.size != target:
+            picture = picture.resize(target, resample)
+        return centre(np.asarray(picture), fit.height, fit.width)
+
+
+def _reduce(photo: Image.Image, target: tuple[int, int]) -> tuple[float, float, float, float] | None:
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8; where the photo then lies in the picture, or `None`."""
+    full = photo.size
+    # Still larger than the target: the resampling that follows decides the result.
+    done = photo.draft(None, (int(MARGIN * target[0]), int(MARGIN * target[1])))
+    return done[1] if done is not None and photo.size != full else None
+
+
+def _upright(photo: Image.Image, orientation: int) -> Image.Image:
+    from PIL import Image  # noqa: PLC0415
+
+    return photo.transpose(Image.Transpose[TURNS[orientation]]) if orientation in TURNS else photo
+
+
+def _orientation(photo: Image.Image) -> int:
+    """How the camera was held, from 1 (upright) to 8, as EXIF counts."""
+    from PIL import ExifTags  # noqa: PLC0415
+
+    try:
+        value = photo.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 (whatever damaged EXIF raises: the pixels are still good)
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def resized(size: tuple[int, int], short: int) -> tuple[int, int]:
+    """The size whose shorter side is `short`, in the same proportions; rounded as torchvision does."""
+    width, height = size
+    if width <= height:
+        return short, int(short * height / width)
+    return int(short * width / height), short
+
+
+def centre(picture: Array, height: int, width: int) -> Array:
+    """Crop to the middle; zeros around it where it is smaller. Rounded as torchvision does."""
+    for axis, wanted in enumerate((height, width)):
+        missing = wanted - picture.shape[axis]
+        if missing > 0:
+            padding = [(0, 0)] * picture.ndim
+            padding[axis] = (missing // 2, (missing + 1) // 2)
+            picture = np.pad(picture, padding)
+        start = round((picture.shape[axis] - wanted) / 2)
+        picture = picture[(slice(None),) * axis + (slice(start, start + wanted),)]
+    return picture
+
+
+def _converted(photo: Image.Image, item: str, mode: str) -> Image.Image:
+    from PIL import Image  # noqa: PLC0415
+
+    if photo.mode.startswith("I;16"):
+        # Pillow would clip at 255 instead of scaling.
+        return Image.fromarray((np.asarray(photo) >> 8).astype(np.uint8)).convert(mode)
+    if photo.mode in ("I", "F"):
+        raise BadItem(item, "32-bit pixels have no fixed range; expected 8 or 16 bits per channel")
+    if photo.mode in ("P", "PA"):
+        # Only this way are palettes with transparent entries converted without a warning.
+        photo = photo.convert("RGBA")
+    return photo if photo.mode == mode else photo.convert(mode)
