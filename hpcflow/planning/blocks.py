@@ -74,6 +74,7 @@ def cost(stage: Stage, block: Shape) -> float:
     for name, source in stage.sources.items():
         if name in bounds.regions:
             work += _decoded(bounds.regions[name], source.chunks)
+    work += sum(size_of(wanted[write.node]) for write in stage.writes)
     for reduce in stage.reduces:
         # A partial goes through the driver: dear, so a block is rather whole along what is reduced.
         kept = [b - a for i, (a, b) in enumerate(wanted[reduce.of]) if i not in reduce.axes]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -141,8 +141,7 @@ def make_plan(flow: Flow, *, run_dir: Path, workers: int, threads: int, budget: 
     FlowError
         Where nothing fits, with the arithmetic.
     """
-    targets: list[Target] = []
-    reduced = {
+    stored: dict[str, Target] = {
         name: NpyTarget(str(run_dir / "stages" / f"{name}.npy"), node.meta)
         for name, node in flow.nodes.items()
         if node.meta is not None and is_reduction(flow, name)
@@ -160,21 +159,30 @@ def make_plan(flow: Flow, *, run_dir: Path, workers: int, threads: int, budget: 
         columns = []
         for name, meta, view in zip(sink.of, metas, sink.sink.views(metas), strict=True):
             write = _staged(name, meta, view, run_dir, extra)
-            if name in reduced and view == meta:
-                columns.append((name, reduced[name]))
+            if name in stored and view == meta:
+                columns.append((name, stored[name]))
                 continue
             writes[write.target.path] = write
             columns.append((name, write.target))
         documents.append(Document(sink, sink.sink, tuple(columns)))
         outputs.append(Output(sink.name, sink.sink.path, metas[0], metas[0].shape))
     room = max(budget - base_memory(flow, workers), 0) // (workers * threads)
-    chosen = _grouped(stages(flow, list(writes.values()), extra, reduced), room)
+    drafted = _Draft(flow, tuple(writes.values()), tuple(extra), stored, run_dir, room).cut_where_it_pays()
+    chosen = drafted.stages()
     too_large = [stage for stage in chosen if not stage.block and stage.domain]
     if too_large:
         raise FlowError(*(_refusal(flow, stage, budget, workers, threads) for stage in too_large))
-    targets = [write.target for write in writes.values()] + list(reduced.values())
+    targets = {target.path: target for target in [*(w.target for w in writes.values()), *drafted.stored.values()]}
     return Plan(
-        flow, tuple(chosen), tuple(documents), tuple(targets), tuple(outputs), run_dir, workers, threads, budget
+        flow,
+        tuple(chosen),
+        tuple(documents),
+        tuple(targets.values()),
+        tuple(outputs),
+        run_dir,
+        workers,
+        threads,
+        budget,
     )
 
 
@@ -197,6 +205,55 @@ def _staged(name: str, meta: Meta, view: Meta, run_dir: Path, extra: list[Step])
     if step not in {one.name for one in extra}:
         extra.append(Step(step, "isel", (name,), {"indexers": {0: [0, view.shape[0]]}}, view))
     return Write(step, NpyTarget(str(run_dir / "stages" / f"{name}-{view.shape[0]}.npy"), view))
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What must come out of the plan, and where the flow is cut so far."""
+
+    flow: Flow
+    writes: tuple[Write, ...]
+    extra: tuple[Step, ...]
+    stored: Mapping[str, Target]
+    run_dir: Path
+    room: int
+
+    def stages(self) -> list[Stage]:
+        return _grouped(stages(self.flow, self.writes, self.extra, self.stored), self.room)
+
+    def cut(self, name: str) -> _Draft:
+        """The draft with one more node stored for the stages behind it."""
+        target = NpyTarget(str(self.run_dir / "stages" / f"{name}.npy"), _meta(self.flow, name))
+        return replace(self, stored={**self.stored, name: target})
+
+    def cut_where_it_pays(self) -> _Draft:
+        """Store a node on disk wherever two passes cost clearly less than one, or where one does not fit.
+
+        It pays before an op that must see an axis from end to end, when what is behind it cuts
+        that axis, or must see another one: each block would else be made of the whole array.
+        """
+        chosen = self.stages()
+        candidates = [name for stage in chosen for name in _before_meetings(stage) if name not in self.stored]
+        best, least = None, 0.7 * _total(chosen)
+        for name in dict.fromkeys(candidates):
+            tried = self.cut(name)
+            if (total := _total(tried.stages())) < least:
+                best, least = tried, total
+        return self if best is None else best.cut_where_it_pays()
+
+
+def _before_meetings(stage: Stage) -> Iterator[str]:
+    """Steps that are read by an op that sees more than a neighbourhood."""
+    made = {step.name for step in stage.program.steps}
+    for step in stage.program.steps:
+        op = stage.program.ops[step.name]
+        if op.whole is not None or op.reaches is not None:
+            yield from made.intersection(step.of)
+
+
+def _total(chosen: Sequence[Stage]) -> float:
+    """What the stages cost together; a stage that fits nowhere costs more than anything."""
+    return sum(cost(stage, stage.block) if stage.block or not stage.domain else 1e30 for stage in chosen)
 
 
 def _grouped(ends: Sequence[Stage], room: int) -> list[Stage]:

@@ -151,7 +151,7 @@ class Stage:
         return {name: region + whole(metas[name].shape[len(region) :]) for name in self.ends}
 
 
-def stages(flow: Flow, writes: Sequence[Write], extra: Sequence[Step], reduced: Mapping[str, Target]) -> list[Stage]:
+def stages(flow: Flow, writes: Sequence[Write], extra: Sequence[Step], stored: Mapping[str, Target]) -> list[Stage]:
     """One stage for each end, still without block shapes, in an order that can run.
 
     Parameters
@@ -161,42 +161,46 @@ def stages(flow: Flow, writes: Sequence[Write], extra: Sequence[Step], reduced: 
         Every array that must be written.
     extra : sequence of Step
         Steps beyond the flow's own that `writes` name.
-    reduced : mapping of str to Target
-        Where the result of each reduction of the flow goes.
+    stored : mapping of str to Target
+        The nodes at which the flow is cut, and where each is written for the stages behind it:
+        every reduction, and whatever else the planner chose.
     """
-    levels = _levels(flow)
+    levels = _levels(flow, stored)
     by_name = {step.name: step for step in extra}
     ends: list[tuple[str, Write | Reduce]] = [(write.node, write) for write in writes]
-    for name, target in reduced.items():
+    for name, target in stored.items():
         node = flow.nodes[name]
+        if not is_reduction(flow, name):
+            ends.append((name, Write(name, target)))
+            continue
         meta = flow.nodes[node.of[0]].meta
         assert meta is not None
         ends.append((node.of[0], Reduce(name, node.of[0], node.use, node.params, meta, target)))
     made = []
     for node_name, end in ends:
-        program, sources = _program(flow, node_name, by_name, reduced)
+        program, sources = _program(flow, node_name, by_name, stored)
         origin = by_name[node_name].of[0] if node_name in by_name else node_name
-        is_write = isinstance(end, Write)
         made.append(
             Stage(
-                name=node_name if is_write else end.node,
+                name=node_name if isinstance(end, Write) else end.node,
                 program=program,
                 sources=sources,
                 writes=(end,) if isinstance(end, Write) else (),
                 reduces=(end,) if isinstance(end, Reduce) else (),
                 domain=program.metas[node_name].shape,
-                level=levels[origin],
+                # A finished reduction is read, never made again.
+                level=levels[origin] + is_reduction(flow, origin),
             )
         )
     return sorted(made, key=lambda stage: stage.level)
 
 
-def _levels(flow: Flow) -> dict[str, int]:
-    """How many reductions must be finished before each node can be made."""
+def _levels(flow: Flow, stored: Iterable[str]) -> dict[str, int]:
+    """How many stored nodes must be finished, one after another, before each node can be made."""
+    cuts = set(stored)
     levels: dict[str, int] = {}
     for node in flow.nodes.values():
-        behind = [levels[name] + (flow.nodes[name].source is None and is_reduction(flow, name)) for name in node.of]
-        levels[node.name] = max(behind, default=0)
+        levels[node.name] = max((levels[name] + (name in cuts) for name in node.of), default=0)
     return levels
 
 
@@ -207,9 +211,9 @@ def is_reduction(flow: Flow, name: str) -> bool:
 
 
 def _program(
-    flow: Flow, end: str, extra: Mapping[str, Step], reduced: Mapping[str, Target]
+    flow: Flow, end: str, extra: Mapping[str, Step], stored: Mapping[str, Target]
 ) -> tuple[Program, dict[str, Source]]:
-    """The block program that makes one node, from sources and from finished reductions."""
+    """The block program that makes one node, from sources and from nodes that are stored."""
     sources: dict[str, Source] = {}
     steps: dict[str, Step] = {}
 
@@ -225,8 +229,8 @@ def _program(
         assert node.meta is not None
         if node.source is not None:
             sources[name] = node.source
-        elif name in reduced:
-            sources[name] = Stored(reduced[name].path, node.meta)
+        elif name in stored and (name != end or is_reduction(flow, name)):
+            sources[name] = Stored(stored[name].path, node.meta)
         else:
             for one in node.of:
                 visit(one)
