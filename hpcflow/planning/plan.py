@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import Any
 
 from hpcflow.errors import Fault, FlowError
 from hpcflow.meta import ArraySink, DocumentSink, Meta, Target
-from hpcflow.planning.blocks import cost, shaped, smallest
+from hpcflow.planning.blocks import smallest
+from hpcflow.planning.draft import Draft
 from hpcflow.planning.memory import DRIVER_BASE, MODEL_BASE, WORKER_BASE
-from hpcflow.planning.stages import Stage, Write, is_reduction, merged, stages
+from hpcflow.planning.stages import Stage, Write, is_reduction, meta_of
 from hpcflow.program.program import Step
 from hpcflow.regions import block_region, size_of
 from hpcflow.sinks.npy import NpyTarget
@@ -150,11 +151,11 @@ def make_plan(flow: Flow, *, run_dir: Path, workers: int, threads: int, budget: 
     extra: list[Step] = []
     documents, outputs = [], []
     for sink in flow.sinks.values():
-        metas = [_meta(flow, name) for name in sink.of]
+        metas = [meta_of(flow, name) for name in sink.of]
         if isinstance(sink.sink, ArraySink):
             target = sink.sink.target(metas[0])
             writes[target.path] = Write(sink.of[0], target)
-            outputs.append(Output(sink.name, target.path, metas[0], _chunks(target)))
+            outputs.append(Output(sink.name, str(sink.params["path"]), metas[0], _chunks(target)))
             continue
         columns = []
         for name, meta, view in zip(sink.of, metas, sink.sink.views(metas), strict=True):
@@ -165,9 +166,9 @@ def make_plan(flow: Flow, *, run_dir: Path, workers: int, threads: int, budget: 
             writes[write.target.path] = write
             columns.append((name, write.target))
         documents.append(Document(sink, sink.sink, tuple(columns)))
-        outputs.append(Output(sink.name, sink.sink.path, metas[0], metas[0].shape))
+        outputs.append(Output(sink.name, str(sink.params["path"]), metas[0], metas[0].shape))
     room = max(budget - base_memory(flow, workers), 0) // (workers * threads)
-    drafted = _Draft(flow, tuple(writes.values()), tuple(extra), stored, run_dir, room).cut_where_it_pays()
+    drafted = Draft(flow, tuple(writes.values()), tuple(extra), stored, run_dir, room).cut_where_it_pays()
     chosen = drafted.stages()
     too_large = [stage for stage in chosen if not stage.block and stage.domain]
     if too_large:
@@ -186,12 +187,6 @@ def make_plan(flow: Flow, *, run_dir: Path, workers: int, threads: int, budget: 
     )
 
 
-def _meta(flow: Flow, name: str) -> Meta:
-    meta = flow.nodes[name].meta
-    assert meta is not None, "a flow is planned only when every input is there"
-    return meta
-
-
 def _chunks(target: Target) -> tuple[int, ...]:
     chunks: tuple[int, ...] = getattr(target, "chunks", target.meta.shape)
     return chunks
@@ -205,78 +200,6 @@ def _staged(name: str, meta: Meta, view: Meta, run_dir: Path, extra: list[Step])
     if step not in {one.name for one in extra}:
         extra.append(Step(step, "isel", (name,), {"indexers": {0: [0, view.shape[0]]}}, view))
     return Write(step, NpyTarget(str(run_dir / "stages" / f"{name}-{view.shape[0]}.npy"), view))
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """What must come out of the plan, and where the flow is cut so far."""
-
-    flow: Flow
-    writes: tuple[Write, ...]
-    extra: tuple[Step, ...]
-    stored: Mapping[str, Target]
-    run_dir: Path
-    room: int
-
-    def stages(self) -> list[Stage]:
-        return _grouped(stages(self.flow, self.writes, self.extra, self.stored), self.room)
-
-    def cut(self, name: str) -> _Draft:
-        """The draft with one more node stored for the stages behind it."""
-        target = NpyTarget(str(self.run_dir / "stages" / f"{name}.npy"), _meta(self.flow, name))
-        return replace(self, stored={**self.stored, name: target})
-
-    def cut_where_it_pays(self) -> _Draft:
-        """Store a node on disk wherever two passes cost clearly less than one, or where one does not fit.
-
-        It pays before an op that must see an axis from end to end, when what is behind it cuts
-        that axis, or must see another one: each block would else be made of the whole array.
-        """
-        chosen = self.stages()
-        candidates = [name for stage in chosen for name in _before_meetings(stage) if name not in self.stored]
-        best, least = None, 0.7 * _total(chosen)
-        for name in dict.fromkeys(candidates):
-            tried = self.cut(name)
-            if (total := _total(tried.stages())) < least:
-                best, least = tried, total
-        return self if best is None else best.cut_where_it_pays()
-
-
-def _before_meetings(stage: Stage) -> Iterator[str]:
-    """Steps that are read by an op that sees more than a neighbourhood."""
-    made = {step.name for step in stage.program.steps}
-    for step in stage.program.steps:
-        op = stage.program.ops[step.name]
-        if op.whole is not None or op.reaches is not None:
-            yield from made.intersection(step.of)
-
-
-def _total(chosen: Sequence[Stage]) -> float:
-    """What the stages cost together; a stage that fits nowhere costs more than anything."""
-    return sum(cost(stage, stage.block) if stage.block or not stage.domain else 1e30 for stage in chosen)
-
-
-def _grouped(ends: Sequence[Stage], room: int) -> list[Stage]:
-    """Join stages wherever one task for both costs no more than one for each."""
-    chosen: list[Stage] = []
-    for end in ends:
-        alone = shaped(end, room)
-        for i, other in enumerate(chosen):
-            both = merged(other, end)
-            together = both and shaped(both, room)
-            if together is None or alone is None:
-                continue
-            if cost(together, together.block) <= cost(other, other.block) + cost(alone, alone.block):
-                chosen[i] = together
-                break
-        else:
-            chosen.append(alone or end)
-    return _named(chosen)
-
-
-def _named(chosen: Sequence[Stage]) -> list[Stage]:
-    assert len({stage.name for stage in chosen}) == len(chosen), "stages are named after what they alone end in"
-    return list(chosen)
 
 
 def _refusal(flow: Flow, stage: Stage, budget: int, workers: int, threads: int) -> Fault:

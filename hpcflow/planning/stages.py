@@ -173,9 +173,7 @@ def stages(flow: Flow, writes: Sequence[Write], extra: Sequence[Step], stored: M
         if not is_reduction(flow, name):
             ends.append((name, Write(name, target)))
             continue
-        meta = flow.nodes[node.of[0]].meta
-        assert meta is not None
-        ends.append((node.of[0], Reduce(name, node.of[0], node.use, node.params, meta, target)))
+        ends.append((node.of[0], Reduce(name, node.of[0], node.use, node.params, meta_of(flow, node.of[0]), target)))
     made = []
     for node_name, end in ends:
         program, sources = _program(flow, node_name, by_name, stored)
@@ -226,24 +224,25 @@ def _program(
             steps[name] = extra[name]
             return
         node = flow.nodes[name]
-        assert node.meta is not None
         if node.source is not None:
             sources[name] = node.source
         elif name in stored and (name != end or is_reduction(flow, name)):
-            sources[name] = Stored(stored[name].path, node.meta)
+            sources[name] = Stored(stored[name].path, meta_of(flow, name))
         else:
             for one in node.of:
                 visit(one)
-            steps[name] = Step(name, node.use, node.of, node.params, node.meta)
+            steps[name] = Step(name, node.use, node.of, node.params, meta_of(flow, name))
 
     visit(end)
-    inputs = {name: meta_of(flow, name, source) for name, source in sources.items()}
+    inputs = {name: meta_of(flow, name) for name in sources}
     return Program(inputs, tuple(steps.values())), sources
 
 
-def meta_of(flow: Flow, name: str, source: Source) -> Meta:
-    """A node's meta: the flow's, which knows the node's name, before the source's own."""
-    return flow.nodes[name].meta or source.meta
+def meta_of(flow: Flow, name: str) -> Meta:
+    """A node's meta, which is known: a flow is planned only when every input is there."""
+    meta = flow.nodes[name].meta
+    assert meta is not None
+    return meta
 
 
 def merged(first: Stage, second: Stage) -> Stage | None:
