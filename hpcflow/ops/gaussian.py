@@ -6,19 +6,30 @@ from typing import Any
 
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
+from hpcflow.ops._windows import boundaries, check_lengths, filtered, native, spread, swapped
 from hpcflow.parameters import Axes, Boundary, NonNegative, NonNegativeInt, PerAxis, Positive
-from hpcflow.regions import per_axis
 from hpcflow.registry import op
 
+NARROW = 1e-15
+"""SciPy leaves an axis alone if `sigma` is not above this."""
 
-def reach(meta: Meta, *, sigma: Any, truncate: float, axes: tuple[int, ...]) -> tuple[int, ...]:
-    """SciPy's kernel radius: ``int(truncate * sigma + 0.5)``."""
-    return per_axis(
-        [int(truncate * s + 0.5) for s in per_axis(sigma, axes, meta.ndim, 0.0)], range(meta.ndim), meta.ndim, 0
+
+def result(meta: Meta, *, sigma: Any, order: Any, mode: Any, cval: float, radius: Any, axes: tuple[int, ...]) -> Meta:
+    """As the input; raises `Mismatch` for what does not fit."""
+    check_lengths(axes, sigma=sigma, order=order, mode=mode, radius=radius)
+    return filtered(meta, cval)
+
+
+def depth(meta: Meta, *, sigma: Any, truncate: float, radius: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """SciPy's kernel radius: ``int(truncate * sigma + 0.5)``, or as given."""
+    sigmas = spread(sigma, axes, meta.ndim, 0.0)
+    radii = spread(radius, axes, meta.ndim, None)
+    return tuple(
+        0 if s <= NARROW else int(truncate * s + 0.5) if r is None else r for s, r in zip(sigmas, radii, strict=True)
     )
 
 
-@op(depth=reach)
+@op(depth=depth, meta=result, scratch=swapped)
 def gaussian(
     x: Array,
     /,
@@ -28,10 +39,14 @@ def gaussian(
     mode: PerAxis[Boundary] = "reflect",
     cval: float = 0.0,
     truncate: Positive = 4.0,
+    radius: PerAxis[NonNegativeInt] | None = None,
     axes: Axes = None,
     xp: Namespace,
 ) -> Array:
     """Smooth with a Gaussian `sigma` elements wide, as `scipy.ndimage.gaussian_filter`.
+
+    Integers stay integers (fractions are cut off after each axis); cast to float32 first to
+    keep them.
 
     Parameters
     ----------
@@ -40,13 +55,28 @@ def gaussian(
     order : int or list of int
         0 smooths; n gives the n-th derivative of the Gaussian.
     mode : str or list of str
-        What lies beyond the array's ends.
+        What lies beyond the array's ends, for all `axes` or for each.
     cval : float
         The value there, for `mode: constant`.
     truncate : float
         Where the kernel ends, in standard deviations.
+    radius : int or list of int
+        Where the kernel ends, in elements; `truncate` is then ignored.
     axes : axis or list of axes
         The axes to smooth along; all of them by default.
+
+    Examples
+    --------
+    smooth: {op: gaussian, of: plane, sigma: 2}
     """
     ndimage = companion(xp, "ndimage")
-    return ndimage.gaussian_filter(x, sigma, order=order, mode=mode, cval=cval, truncate=truncate, axes=axes)
+    # With a sigma of 0 an axis is left alone: this does what `axes` does, in every release.
+    return ndimage.gaussian_filter(
+        native(x),
+        spread(sigma, axes, x.ndim, 0.0),
+        order=spread(order, axes, x.ndim, 0),
+        mode=boundaries(mode, axes, x.ndim),
+        cval=cval,
+        truncate=truncate,
+        **({} if radius is None else {"radius": spread(radius, axes, x.ndim, None)}),
+    )

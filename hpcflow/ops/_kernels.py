@@ -1,0 +1,78 @@
+"""Kernels written out in a flow, and the geometry of correlating with one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import AfterValidator, Field
+
+from hpcflow.errors import Mismatch
+from hpcflow.meta import Meta
+from hpcflow.namespace import Array
+from hpcflow.ops._windows import boundaries, check_lengths, check_origins, filtered, halo, origins, window
+from hpcflow.regions import Depth
+
+
+def _rectangular(value: list[Any]) -> list[Any]:
+    try:
+        size = np.asarray(value, np.float64).size if _all_numbers(value) else 0
+    except ValueError:
+        size = 0
+    if size == 0:
+        raise ValueError("numbers in lists, nested once for each axis, all rows of a level equally long")
+    return value
+
+
+def _all_numbers(value: Any) -> bool:
+    return all(map(_all_numbers, value)) if isinstance(value, list) else isinstance(value, (int, float))
+
+
+Kernel = Annotated[list[Any], AfterValidator(_rectangular), Field(json_schema_extra={"examples": [[[0, 1], [1, 0]]]})]
+"""An array written out: numbers in lists, nested once for each axis."""
+
+
+def kernel(name: str, value: list[Any], axes: Sequence[int], ndim: int, dtype: Any = np.float64) -> Array:
+    """A kernel as an array with `ndim` axes, of length 1 beside `axes`."""
+    array = np.asarray(value, dtype)
+    if array.ndim != len(axes):
+        hint = "say with `axes` which axes it lies along" if array.ndim < len(axes) else ""
+        raise Mismatch(
+            f"expected lists nested {len(axes)} deep, one level for each axis, found {array.ndim}",
+            parameter=name,
+            hint=hint,
+        )
+    if list(axes) != sorted(axes):
+        # SciPy lays the kernel along the sorted axes, its origins along the unsorted ones.
+        raise Mismatch(f"expected axes in increasing order, as the kernel's are, found {list(axes)}", parameter="axes")
+    return array[tuple(slice(None) if axis in axes else None for axis in range(ndim))]
+
+
+def result(meta: Meta, *, weights: list[Any], cval: float, origin: Any, axes: tuple[int, ...]) -> Meta:
+    """As the input; raises `Mismatch` for what does not fit."""
+    check_lengths(axes, origin=origin)
+    sizes = kernel("weights", weights, axes, meta.ndim).shape
+    check_origins(meta, sizes, origins(origin, sizes, axes))
+    return filtered(meta, cval)
+
+
+def correlated(meta: Meta, *, weights: list[Any], mode: str, origin: Any, axes: tuple[int, ...]) -> Depth:
+    """The kernel's reach along each axis, as far as the boundary mode needs."""
+    sizes = kernel("weights", weights, axes, meta.ndim).shape
+    windows = [window(n, o) for n, o in zip(sizes, origins(origin, sizes, axes), strict=True)]
+    return halo(windows, boundaries(mode, axes, meta.ndim))
+
+
+def convolved(meta: Meta, *, weights: list[Any], mode: str, origin: Any, axes: tuple[int, ...]) -> Depth:
+    """The mirrored kernel's reach along each axis, as far as the boundary mode needs."""
+    sizes = kernel("weights", weights, axes, meta.ndim).shape
+    windows = [window(n, o)[::-1] for n, o in zip(sizes, origins(origin, sizes, axes), strict=True)]
+    return halo(windows, boundaries(mode, axes, meta.ndim))
+
+
+def arguments(x: Array, weights: list[Any], mode: str, origin: Any, axes: Any) -> dict[str, Any]:
+    """Spread over all axes, so that the call needs no `axes`, which not every release takes."""
+    spread = kernel("weights", weights, axes, x.ndim)
+    mode = boundaries(mode, range(x.ndim), x.ndim)[0]
+    return {"weights": spread, "mode": mode, "origin": origins(origin, spread.shape, axes)}

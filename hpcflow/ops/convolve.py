@@ -1,0 +1,48 @@
+"""Convolution with a kernel of weights."""
+
+from __future__ import annotations
+
+from hpcflow.namespace import Array, Namespace, companion
+from hpcflow.ops._kernels import Kernel, arguments, convolved, result
+from hpcflow.ops._windows import native, swapped
+from hpcflow.parameters import Axes, Boundary, PerAxis
+from hpcflow.registry import op
+
+
+@op(depth=convolved, meta=result, scratch=swapped)
+def convolve(
+    x: Array,
+    /,
+    *,
+    weights: Kernel,
+    mode: Boundary = "reflect",
+    cval: float = 0.0,
+    origin: PerAxis[int] = 0,
+    axes: Axes = None,
+    xp: Namespace,
+) -> Array:
+    """Add up the elements around each one times the mirrored `weights`, as `scipy.ndimage.convolve`.
+
+    Integers stay integers (fractions are cut off); unsigned ones wrap around below zero. Cast
+    to float32 first to keep both.
+
+    Parameters
+    ----------
+    weights : nested list of float
+        The kernel: numbers in lists, nested once for each axis, or once for each of `axes`.
+    mode : str
+        What lies beyond the array's ends.
+    cval : float
+        The value there, for `mode: constant`.
+    origin : int or list of int
+        Shifts the kernel, for all `axes` or for each: positive values towards the end of the axis.
+    axes : axis or list of axes
+        The axes that the kernel lies along, in increasing order; all of them by default.
+
+    Examples
+    --------
+    soft: {op: convolve, of: plane, weights: [[0, 0.1, 0], [0.1, 0.6, 0.1], [0, 0.1, 0]]}
+    """
+    how = arguments(x, weights, mode, origin, axes)
+    how["weights"] = xp.asarray(how["weights"])
+    return companion(xp, "ndimage").convolve(native(x), cval=cval, **how)

@@ -1,0 +1,42 @@
+"""The Sobel derivative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpcflow.meta import Meta
+from hpcflow.namespace import Array, Namespace, companion
+from hpcflow.ops._windows import boundaries, check_lengths, filtered, native, swapped
+from hpcflow.parameters import Axis, Boundary, PerAxis
+from hpcflow.registry import op
+
+
+def result(meta: Meta, *, mode: Any, cval: float) -> Meta:
+    """As the input; raises `Mismatch` for what does not fit."""
+    check_lengths(range(meta.ndim), mode=mode)
+    return filtered(meta, cval)
+
+
+@op(depth=1, meta=result, scratch=swapped)
+def sobel(
+    x: Array, /, *, axis: Axis = -1, mode: PerAxis[Boundary] = "reflect", cval: float = 0.0, xp: Namespace
+) -> Array:
+    """Differentiate along one axis and smooth along the others, as `scipy.ndimage.sobel`.
+
+    Unsigned integers wrap around where the slope is negative; cast to float32 first.
+
+    Parameters
+    ----------
+    axis : axis
+        The axis to differentiate along; the last by default.
+    mode : str or list of str
+        What lies beyond the array's ends, for all axes or for each.
+    cval : float
+        The value there, for `mode: constant`.
+
+    Examples
+    --------
+    gx: {op: sobel, of: smooth, axis: x}
+    """
+    ndimage = companion(xp, "ndimage")
+    return ndimage.sobel(native(x), axis=axis, mode=boundaries(mode, range(x.ndim), x.ndim), cval=cval)
