@@ -19,7 +19,7 @@ def chain(meta, *gaussians):
     steps = []
     name = "x"
     for i, (sigma, mode) in enumerate(gaussians):
-        params = {"sigma": sigma, "order": 0, "mode": mode, "cval": 0.0, "truncate": 2.0}
+        params = {"sigma": sigma, "order": 0, "mode": mode, "cval": 0.0, "truncate": 2.0, "radius": None}
         steps.append(Step(f"s{i}", "gaussian", (name,), {**params, "axes": tuple(range(meta.ndim))}, meta))
         name = f"s{i}"
     return Program({"x": meta}, tuple(steps))

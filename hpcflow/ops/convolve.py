@@ -9,7 +9,7 @@ from hpcflow.parameters import Axes, Boundary, PerAxis
 from hpcflow.registry import op
 
 
-@op(depth=convolved, meta=result, scratch=swapped)
+@op(depth=convolved, meta=result, scratch=swapped, work=30)
 def convolve(
     x: Array,
     /,

@@ -9,7 +9,7 @@ from hpcflow.parameters import Axes, Boundary, PerAxis
 from hpcflow.registry import op
 
 
-@op(depth=correlated, meta=result, scratch=swapped)
+@op(depth=correlated, meta=result, scratch=swapped, work=30)
 def correlate(
     x: Array,
     /,

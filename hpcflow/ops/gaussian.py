@@ -29,7 +29,7 @@ def depth(meta: Meta, *, sigma: Any, truncate: float, radius: Any, axes: tuple[i
     )
 
 
-@op(depth=depth, meta=result, scratch=swapped)
+@op(depth=depth, meta=result, scratch=swapped, work=30)
 def gaussian(
     x: Array,
     /,

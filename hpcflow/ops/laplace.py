@@ -29,7 +29,7 @@ def scratch(meta: Meta, *, axes: tuple[int, ...]) -> float:
     return swapped(meta) + (len(axes) > 1)
 
 
-@op(depth=depth, meta=result, scratch=scratch)
+@op(depth=depth, meta=result, scratch=scratch, work=30)
 def laplace(
     x: Array, /, *, mode: PerAxis[Boundary] = "reflect", cval: float = 0.0, axes: Axes = None, xp: Namespace
 ) -> Array:

@@ -9,7 +9,7 @@ from hpcflow.parameters import Axes, Boundary, PerAxis, PositiveInt
 from hpcflow.registry import op
 
 
-@op(depth=depth, meta=result, scratch=scratch)
+@op(depth=depth, meta=result, scratch=scratch, work=30)
 def maximum(
     x: Array,
     /,

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace
 from hpcflow.ops._kernels import Kernel
 from hpcflow.ops._orders import depth, middle, result, scratch
 from hpcflow.parameters import Axes, Boundary, PerAxis, PositiveInt
+from hpcflow.regions import Depth, per_axis
 from hpcflow.registry import op
 
 
-@op(depth=depth, meta=result, scratch=scratch)
+def reaches(
+    meta: Meta, *, size: Any, footprint: list[Any] | None, mode: str, origin: Any, axes: tuple[int, ...]
+) -> Depth:
+    """The window along each axis; a whole one more along a single axis, so that every block holds one.
+
+    SciPy's quick way is then open to all blocks or to none: it gives integers above 2**53 exactly,
+    the other does not.
+    """
+    if meta.ndim > 1:
+        return depth(meta, size=size, footprint=footprint, mode=mode, origin=origin, axes=axes)
+    length = len(footprint) if footprint is not None else per_axis(size, axes, 1, 1)[0]
+    return ((length, length),)
+
+
+@op(depth=reaches, meta=result, scratch=scratch, work=300)
 def median(
     x: Array,
     /,

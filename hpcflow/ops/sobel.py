@@ -17,7 +17,7 @@ def result(meta: Meta, *, mode: Any, cval: float) -> Meta:
     return filtered(meta, cval)
 
 
-@op(depth=1, meta=result, scratch=swapped)
+@op(depth=1, meta=result, scratch=swapped, work=30)
 def sobel(
     x: Array, /, *, axis: Axis = -1, mode: PerAxis[Boundary] = "reflect", cval: float = 0.0, xp: Namespace
 ) -> Array:

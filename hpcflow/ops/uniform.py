@@ -42,7 +42,7 @@ def depth(meta: Meta, *, size: Any, mode: Any, origin: Any, axes: tuple[int, ...
     return halo(windows, boundaries(mode, axes, meta.ndim))
 
 
-@op(depth=depth, meta=result, scratch=swapped)
+@op(depth=depth, meta=result, scratch=swapped, work=30)
 def uniform(
     x: Array,
     /,
