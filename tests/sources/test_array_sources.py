@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+import zarr
 
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.meta import Source
@@ -43,6 +44,39 @@ def _raw_fortran(folder, array):
     return {"path": str(folder / "a.bin"), "dtype": ">f4", "shape": list(SHAPE), "order": "F"}, array
 
 
+def _zarr(folder, array, **options):
+    stored = zarr.create_array(folder / "a.zarr", shape=SHAPE, dtype=array.dtype, **options)
+    stored[:] = array
+    return {"path": str(folder / "a.zarr")}, array
+
+
+def _zarr_3(folder, array):
+    return _zarr(folder, array, chunks=(3, 4, 5), dimension_names=["z", "y", "x"])
+
+
+def _zarr_sharded(folder, array):
+    return _zarr(folder, array, chunks=(2, 3, 5), shards=(4, 6, 5))
+
+
+def _zarr_2(folder, array):
+    return _zarr(folder, array, chunks=(3, 4, 2), zarr_format=2, order="F")
+
+
+def _zarr_swapped(folder, array):
+    return _zarr(folder, array.astype(">f4"), chunks=(3, 4, 2), zarr_format=2)
+
+
+def _zarr_in_group(folder, array):
+    group = zarr.create_group(folder / "g.zarr")
+    group.create_array("images/raw", data=array, chunks=(7, 2, 2))
+    return {"path": str(folder / "g.zarr"), "component": "images/raw"}, array
+
+
+def _zarr_url(folder, array):
+    params, array = _zarr(folder, array, chunks=(3, 4, 5))
+    return {"path": f"file://{params['path']}", "storage_options": {"auto_mkdir": False}}, array
+
+
 def _random(folder, array):
     return {"shape": list(SHAPE), "seed": 3}, np.random.default_rng(3).random(SHAPE)
 
@@ -61,6 +95,12 @@ CASES = {
     "npy, the other byte order": ("npy", _npy_swapped),
     "raw": ("raw", _raw),
     "raw, Fortran and byte order": ("raw", _raw_fortran),
+    "zarr 3": ("zarr", _zarr_3),
+    "zarr 3, sharded": ("zarr", _zarr_sharded),
+    "zarr 2": ("zarr", _zarr_2),
+    "zarr 2, the other byte order": ("zarr", _zarr_swapped),
+    "zarr in a group": ("zarr", _zarr_in_group),
+    "zarr behind a URL": ("zarr", _zarr_url),
     "random": ("random", _random),
     "random, float32": ("random", _random_single),
     "full": ("full", _full),
@@ -276,3 +316,120 @@ def test_full_takes_the_value_s_dtype(value, dtype, expected):
 def test_full_refuses_what_the_dtype_cannot_hold(value, dtype):
     with pytest.raises(Mismatch, match="expected a value that"):
         open_source("full", {"shape": [2], "value": value, "dtype": dtype})
+
+
+@pytest.mark.parametrize(
+    ("prepare", "chunks"), [(_zarr_3, (3, 4, 5)), (_zarr_sharded, (2, 3, 5)), (_zarr_2, (3, 4, 2))]
+)
+def test_zarr_chunks_are_what_is_decoded_whole(prepare, chunks, tmp_path):
+    params, _ = prepare(tmp_path, np.zeros(SHAPE, "f4"))
+    assert open_source("zarr", params).chunks == chunks
+
+
+def test_zarr_dims_come_from_version_3(tmp_path):
+    params, _ = _zarr_3(tmp_path, np.zeros(SHAPE, "f4"))
+    assert open_source("zarr", params).meta.dims == ("z", "y", "x")
+    assert open_source("zarr", {**params, "dims": ["t", None, "x"]}).meta.dims == ("t", None, "x")
+
+
+@pytest.mark.parametrize(
+    ("names", "dims"),
+    [(["t", "y", "x"], ("t", "y", "x")), (["t", "y", "y"], ("t", None, None)), (["y"], (None,) * 3), (7, (None,) * 3)],
+)
+def test_zarr_dims_come_from_xarray_s_attribute(names, dims, tmp_path):
+    params, _ = _zarr(tmp_path, np.zeros(SHAPE, "f4"), zarr_format=2, attributes={"_ARRAY_DIMENSIONS": names})
+    assert open_source("zarr", params).meta.dims == dims
+
+
+def test_zarr_group_names_its_arrays(tmp_path):
+    params, _ = _zarr_in_group(tmp_path, np.zeros(SHAPE, "f4"))
+    with pytest.raises(Mismatch, match="expected an array, found a group") as caught:
+        open_source("zarr", {"path": params["path"]})
+    assert caught.value.hint == 'give one of its arrays as `component`: "images/raw"'
+    with pytest.raises(Mismatch, match="expected an array, found a group") as caught:
+        open_source("zarr", {"path": params["path"], "component": "images"})
+    assert caught.value.hint == 'give one of its arrays as `component`: "images/raw"'
+    with pytest.raises(Mismatch, match="expected an array `image`") as caught:
+        open_source("zarr", {"path": params["path"], "component": "image"})
+    assert caught.value.parameter == "component"
+    assert '"images/raw"' in caught.value.hint
+
+
+def test_zarr_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        open_source("zarr", {"path": str(tmp_path / "none")})
+    with pytest.raises(FileNotFoundError):
+        open_source("zarr", {"path": "memory://none/at/all"})
+
+
+def _v2(folder, **changes):
+    plain = {"zarr_format": 2, "shape": [4], "chunks": [2], "dtype": "<f4", "compressor": None}
+    document = {**plain, "fill_value": 0, "order": "C", "filters": None, **changes}
+    folder.mkdir()
+    (folder / ".zarray").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"filters": [{"id": "pickle", "protocol": 5}]},
+        {"compressor": {"id": "pickle", "protocol": 5}},
+        {"dtype": "|O", "filters": [{"id": "pickle", "protocol": 5}]},
+        {"dtype": "<U5", "fill_value": ""},
+        {"compressor": {"id": "nonsense"}},
+        {"shape": "four"},
+    ],
+)
+def test_zarr_refuses_pickles_and_what_is_no_array_of_numbers(changes, tmp_path):
+    _v2(tmp_path / "a.zarr", **changes)
+    with pytest.raises(Mismatch) as caught:
+        open_source("zarr", {"path": str(tmp_path / "a.zarr")})
+    assert caught.value.parameter == "path"
+
+
+def test_zarr_attributes_may_mention_pickles(tmp_path):
+    params, _ = _zarr(tmp_path, np.zeros(SHAPE, "f4"), attributes={"name": "pickle"})
+    assert open_source("zarr", params).meta.shape == SHAPE
+
+
+def test_zarr_refuses_a_folder_of_other_files(tmp_path):
+    with pytest.raises(Mismatch, match="expected a Zarr array, found none"):
+        open_source("zarr", {"path": str(tmp_path)})
+
+
+def test_zarr_refuses_storage_options_for_a_path(tmp_path):
+    params, _ = _zarr(tmp_path, np.zeros(SHAPE, "f4"))
+    with pytest.raises(Mismatch) as caught:
+        open_source("zarr", {**params, "storage_options": {"anon": True}})
+    assert caught.value.parameter == "storage_options"
+
+
+def test_zarr_never_shows_its_credentials(tmp_path):
+    params, _ = _zarr_url(tmp_path, np.zeros(SHAPE, "f4"))
+    source = open_source("zarr", {**params, "storage_options": {"auto_mkdir": False, "secret": "hunter2"}})
+    assert "hunter2" not in repr(source)
+    assert "hunter2" not in json.dumps(source.identity)
+
+
+def test_zarr_of_which_a_chunk_is_damaged_names_its_place(tmp_path):
+    params, _ = _zarr(tmp_path, np.ones(SHAPE, "f4"), chunks=SHAPE)
+    source = open_source("zarr", params)
+    chunk = tmp_path / "a.zarr" / "c" / "0" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:10])
+    with pytest.raises(RunError, match=r"cannot read .* of `.*a\.zarr`"):
+        source.read(whole(SHAPE))
+
+
+def test_zarr_replaced_after_opening_is_an_error(tmp_path):
+    params, _ = _zarr(tmp_path, np.ones(SHAPE, "f4"))
+    source = open_source("zarr", params)
+    zarr.create_array(tmp_path / "a.zarr", shape=SHAPE, dtype="f8", overwrite=True)
+    with pytest.raises(RunError, match="found other metadata"):
+        source.read(whole(SHAPE))
+
+
+def test_zarr_of_no_axes(tmp_path):
+    zarr.create_array(tmp_path / "a.zarr", shape=(), dtype="f8")[...] = 3
+    block = open_source("zarr", {"path": str(tmp_path / "a.zarr")}).read(())
+    assert block.shape == ()
+    assert block == 3
