@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.meta import ArraySink, Meta, Target
 from hpcflow.parameters import validate
 from hpcflow.regions import slices, tiles, whole
 from hpcflow.registry import function
+from hpcflow.sinks._chunks import TARGET, auto_chunks, divisor
 from hpcflow.sinks.npy import NpyTarget
 
 
@@ -27,8 +31,16 @@ def read_npy(path):
     return np.load(path, allow_pickle=False)
 
 
+def read_zarr(path):
+    return np.asarray(zarr.open_array(path, mode="r")[...])
+
+
 CASES = {
     "npy": ("npy", {}, read_npy),
+    "zarr": ("zarr", {}, read_zarr),
+    "zarr, zstd": ("zarr", {"codec": "zstd"}, read_zarr),
+    "zarr, gzip": ("zarr", {"codec": "gzip"}, read_zarr),
+    "zarr, no codec": ("zarr", {"codec": "none"}, read_zarr),
 }
 
 
@@ -174,3 +186,160 @@ def test_npy_does_not_replace_a_folder(tmp_path):
 def test_npy_refuses_objects(tmp_path):
     with pytest.raises(Mismatch, match="expected numbers"):
         open_sink("npy", {"path": str(tmp_path / "a.npy")}).target(Meta((2,), object))
+
+
+def zarr_target(path, shape, dtype="float32", names=(), **params):
+    return open_sink("zarr", {"path": str(path), **params}).target(Meta(shape, dtype, names))
+
+
+@pytest.mark.parametrize(
+    ("params", "grain"),
+    [
+        ({"chunks": [4, 6]}, (4, 6)),
+        ({"chunks": [64, 6]}, (20, 6)),
+        ({"chunks": [2, 3], "shards": [4, 9]}, (4, 9)),
+        ({"shards": [8, 12]}, (8, 12)),
+    ],
+)
+def test_zarr_blocks_of_whole_chunks_or_shards(params, grain, tmp_path):
+    array = values((20, 30))
+    target = zarr_target(tmp_path / "a.zarr", array.shape, **params)
+    assert target.grain == grain
+    target.create()
+    write_all(target, array, grain)
+    target.finish()
+    stored = zarr.open_array(target.path, mode="r")
+    np.testing.assert_array_equal(stored[...], array)
+    assert (stored.shards or stored.chunks) == grain
+
+
+def test_zarr_refuses_a_part_of_a_chunk(tmp_path):
+    target = zarr_target(tmp_path / "a.zarr", (20, 30), chunks=[4, 6])
+    target.create()
+    with pytest.raises(AssertionError, match="expected whole chunks"):
+        target.write(((0, 4), (0, 5)), values((4, 5)))
+
+
+@pytest.mark.parametrize("params", [{"chunks": [2, 2]}, {"chunks": [1, 1], "shards": [2, 2]}])
+def test_zarr_writes_chunks_of_zeros_too(params, tmp_path):
+    target = zarr_target(tmp_path / "a.zarr", (4, 3), **params)
+    target.create()
+    target.write(((0, 4), (0, 3)), np.zeros((4, 3), "f4"))
+    target.finish()
+    assert sum(one.is_file() for one in Path(target.path, "c").rglob("*")) == 4
+
+
+def test_zarr_names_its_axes(tmp_path):
+    for params, expected in (({}, ("y", None)), ({"dims": ["a", "b"]}, ("a", "b"))):
+        target = zarr_target(tmp_path / "a.zarr", (4, 4), names=("y", None), **params)
+        target.create()
+        target.finish()
+        assert zarr.open_array(target.path, mode="r").metadata.dimension_names == expected
+
+
+def _text(path):
+    path.mkdir()
+    (path / "thesis.txt").write_text("years of work")
+
+
+def _group(path):
+    zarr.create_group(path).create_array("a", data=np.ones(3))
+
+
+@pytest.mark.parametrize(
+    "prepare", [_text, _group, lambda path: path.write_text("a file"), lambda p: p.symlink_to("/tmp")]
+)
+@pytest.mark.parametrize("suffix", ["", ".part"])
+def test_zarr_never_removes_what_is_no_array(prepare, suffix, tmp_path):
+    place = tmp_path / f"a.zarr{suffix}"
+    prepare(place)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RunError, match="expected a"):
+        zarr_target(tmp_path / "a.zarr", (4, 4)).create()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_zarr_checks_again_before_it_replaces(tmp_path):
+    target = zarr_target(tmp_path / "a.zarr", (4, 4))
+    target.create()
+    _text(tmp_path / "a.zarr")
+    with pytest.raises(RunError, match="found a folder of other files"):
+        target.finish()
+    assert (tmp_path / "a.zarr" / "thesis.txt").exists()
+
+
+def test_zarr_replaced_halfway_is_put_back(tmp_path):
+    first = zarr_target(tmp_path / "a.zarr", (2, 2))
+    first.create()
+    first.write(((0, 2), (0, 2)), np.ones((2, 2)))
+    first.finish()
+    (tmp_path / "a.zarr").rename(tmp_path / "a.zarr.old")
+    zarr_target(tmp_path / "a.zarr", (4, 4)).create()
+    assert read_zarr(tmp_path / "a.zarr").tolist() == [[1, 1], [1, 1]]
+
+
+def test_zarr_takes_the_place_of_an_empty_folder(tmp_path):
+    (tmp_path / "a.zarr").mkdir()
+    target = zarr_target(tmp_path / "a.zarr", (2, 2))
+    target.create()
+    target.write(((0, 2), (0, 2)), np.ones((2, 2)))
+    target.finish()
+    assert read_zarr(target.path).tolist() == [[1, 1], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("params", "dtype", "parameter", "message"),
+    [
+        ({}, [("class_id", "i8"), ("score", "f4")], None, "expected numbers"),
+        ({}, "longdouble", None, "expected numbers"),
+        ({"chunks": [4]}, "f4", "chunks", "expected 2 chunks"),
+        ({"shards": [4]}, "f4", "shards", "expected 2 shards"),
+        ({"dims": ["x"]}, "f4", "dims", "expected 2 dims"),
+        ({"dims": ["x", "x"]}, "f4", "dims", "expected a different name"),
+        ({"chunks": [4, 4], "shards": [6, 8]}, "f4", "shards", "expected shards of whole chunks"),
+    ],
+)
+def test_zarr_refuses_what_does_not_fit(params, dtype, parameter, message, tmp_path):
+    with pytest.raises(Mismatch, match=message) as caught:
+        zarr_target(tmp_path / "a.zarr", (8, 8), np.dtype(dtype), **params)
+    assert caught.value.parameter == parameter
+
+
+def test_zarr_refuses_a_url():
+    with pytest.raises(Mismatch, match="expected a local folder"):
+        open_sink("zarr", {"path": "s3://bucket/a.zarr"})
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "items", "chunks"),
+    [
+        ((8192, 8192), "float32", None, (1024, 1024)),
+        ((8192, 8192), "uint8", None, (2048, 2048)),
+        ((10**7,), "float64", None, (500_000,)),
+        ((512, 512, 512), "float32", None, (64, 128, 128)),
+        ((1080, 1920), "float32", None, (540, 960)),
+        ((3, 100_000), "float32", None, (3, 100_000)),
+        ((), "float32", None, ()),
+        ((0, 5), "float32", None, (1, 5)),
+        ((1000, 1000), "float32", "photos", (63, 1000)),
+        ((1000, 224, 224, 3), "float32", "photos", (6, 224, 224, 3)),
+        ((5, 4096, 4096), "float32", "photos", (1, 1024, 1024)),
+    ],
+)
+def test_chunks_by_default(shape, dtype, items, chunks):
+    assert auto_chunks(Meta(shape, dtype, items=items)) == chunks
+
+
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=4), st.sampled_from(["u1", "f4", "c16"]), st.booleans())
+@settings(deadline=None, max_examples=200)
+def test_chunks_by_default_are_never_too_large(shape, dtype, items):
+    meta = Meta(tuple(shape), dtype, items="photos" if items else None)
+    chunks = auto_chunks(meta)
+    assert all(1 <= c <= max(1, n) for c, n in zip(chunks, shape, strict=True))
+    assert np.prod(chunks, dtype=float) * meta.dtype.itemsize <= TARGET
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_divisor_cuts_whole_chunks(shard, side):
+    assert shard % divisor(shard, side) == 0
+    assert divisor(shard, side) <= side
