@@ -99,6 +99,7 @@ def run(
     threads: int | None = None,
     memory: int | None = None,
     run_dir: str | os.PathLike[str] | None = None,
+    fresh: bool = False,
     max_bad: float = 0,
     dashboard: str | bool | None = None,
     progress: Progress | None = None,
@@ -109,6 +110,8 @@ def run(
     ----------
     flow, params, cluster, workers, threads, memory, run_dir
         As for `plan`.
+    fresh : bool
+        Compute every block, also those that an earlier run has finished.
     max_bad : float
         Items that may be bad before the run fails: a number of them if at least 1, else a
         fraction of all.
@@ -142,7 +145,7 @@ def run(
                 record.opened(pool)
                 if pool.info.dashboard:
                     told.note(f"dashboard: {pool.info.dashboard}")
-                run_plan(planned, pool, record.outcome, max_bad=max_bad, progress=told)
+                run_plan(planned, pool, record.outcome, max_bad=max_bad, progress=told, fresh=fresh)
         except HpcflowError as error:
             told.end(record.write("failed", 1, str(error)))
             raise
@@ -187,7 +190,7 @@ class _Record:
             status=status,
             exit_code=exit_code,
             seconds={"total": total, "startup": self.startup, "compute": max(total - self.startup, 0.0)},
-            tasks={"total": planned.tasks, "executed": outcome.executed, "reused": 0, "retried": 0},
+            tasks={"total": planned.tasks, "executed": outcome.executed, "reused": outcome.reused, "retried": 0},
             memory={
                 "projected_peak": planned.peak_memory,
                 "measured_peak": self.watch.peak if self.watch else 0,

@@ -121,11 +121,23 @@ class Target(Protocol):
     def create(self) -> None:
         """Make the storage, once, before any block is written."""
 
-    def write(self, region: Region, array: Array) -> None:
-        """Write the elements of one block: whole grains, or up to the array's end."""
+    def found(self) -> bool:
+        """Whether an array of exactly this meta stands there, finished or left by a run cut short."""
+
+    def reopen(self) -> None:
+        """Make what was found ready to be written again, in place of `create`."""
+
+    def write(self, region: Region, array: Array) -> str:
+        """Write the elements of one block: whole grains, or up to the array's end.
+
+        Returns the hash of what was stored.
+        """
+
+    def digest(self, region: Region) -> str:
+        """The hash of what is stored of one block; raises `OSError` where nothing is."""
 
     def finish(self) -> None:
-        """Publish: called once, after every block is written."""
+        """Publish, after every block is written; nothing where that was done already."""
 
 
 @dataclass(frozen=True)

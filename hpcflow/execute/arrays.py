@@ -40,8 +40,20 @@ class Nowhere:
     def create(self) -> None:
         """Nothing to make."""
 
-    def write(self, region: Region, array: Array) -> None:
+    def found(self) -> bool:
+        """Never."""
+        return False
+
+    def reopen(self) -> None:
+        """Nothing to reopen."""
+
+    def write(self, region: Region, array: Array) -> str:  # noqa: ARG002  (as every target's)
         """Nothing to write."""
+        return ""
+
+    def digest(self, region: Region) -> str:
+        """Nothing is stored."""
+        raise FileNotFoundError(str(region))
 
     def finish(self) -> None:
         """Nothing to publish."""

@@ -7,21 +7,21 @@ scheduler logs a traceback.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hpcflow.clusters.base import installed
 from hpcflow.errors import BadItem
-from hpcflow.meta import Bad, ItemSource, Source
+from hpcflow.execute.reading import Reader, digests, state
+from hpcflow.execute.receipts import Receipt, append
+from hpcflow.meta import Bad, ItemSource
 from hpcflow.namespace import Array, host
 from hpcflow.planning.stages import Reduce, Stage
-from hpcflow.program.evaluate import StepError, evaluate, read_periodic
-from hpcflow.program.program import Bounds
-from hpcflow.regions import Region, Shape, shape_of, size_of, slices, tiles
+from hpcflow.program.evaluate import StepError, evaluate
+from hpcflow.regions import Region, Shape, shape_of, slices, tiles
 from hpcflow.registry import Partial
 
 
@@ -48,18 +48,56 @@ class BlockResult:
     failure: Failure | None = None
 
 
+@dataclass(frozen=True)
+class Job:
+    """A stage as workers run it."""
+
+    stage: Stage
+    receipts: str
+    """The folder of its receipts."""
+
+
 def run_blocks(key: str, numbers: Sequence[int]) -> list[BlockResult]:
-    """Run some blocks of the stage installed under `key`, one after another."""
-    stage = installed(key)
-    return [run_block(stage, number) for number in numbers]
+    """Run some blocks of the job installed under `key`, one after another, and leave their receipts."""
+    job: Job = installed(key)
+    receipts: list[Receipt] = []
+    results = [run_block(job.stage, number, receipts) for number in numbers]
+    if receipts:
+        append(job.receipts, receipts)
+    return results
 
 
-def run_block(stage: Stage, number: int) -> BlockResult:
-    """Run one block of a stage."""
+def check_blocks(key: str, receipts: Sequence[Receipt]) -> list[Receipt]:
+    """Those of some receipts whose block need not be computed again."""
+    job: Job = installed(key)
+    return [receipt for receipt in receipts if holds(job.stage, receipt)]
+
+
+def holds(stage: Stage, receipt: Receipt) -> bool:
+    """Whether a block's bytes are still those of its receipt, and its inputs as they were."""
+    region = stage.region(receipt.number)
+    wanted = stage.wanted(region)
+    if {write.target.path for write in stage.writes} != set(receipt.outputs):
+        return False
+    try:
+        for write in stage.writes:
+            if write.target.digest(wanted[write.node]) != receipt.outputs[write.target.path]:
+                return False
+        if all(receipt.inputs[name][0] == state(stage, name, region) for name in stage.sources):
+            return True
+        now = digests(stage, region)
+        return all(now[name] and now[name] == receipt.inputs[name][1] for name in stage.sources)
+    except (OSError, KeyError, StepError, BadItem):
+        return False
+
+
+def run_block(stage: Stage, number: int, receipts: list[Receipt]) -> BlockResult:
+    """Run one block of a stage; its receipt, if it has come to its end, is added to `receipts`."""
     begun = time.perf_counter()
     bad: list[Bad] = []
     try:
-        result = _run(stage, number, bad)
+        result, receipt = _run(stage, number, bad)
+        receipts.append(receipt)
     except StepError as error:
         result = BlockResult(number, failure=Failure(error.node, error.message))
     except BadItem as error:
@@ -68,17 +106,22 @@ def run_block(stage: Stage, number: int) -> BlockResult:
     return replace(result, bad=tuple(bad), seconds=time.perf_counter() - begun)
 
 
-def _run(stage: Stage, number: int, bad: list[Bad]) -> BlockResult:
+def _run(stage: Stage, number: int, bad: list[Bad]) -> tuple[BlockResult, Receipt]:
     region = stage.region(number)
     wanted = stage.wanted(region)
+    # The state comes first: an input that is changed meanwhile is then seen to have changed.
+    states = {name: state(stage, name, region) for name in stage.sources}
     made = make(stage, region, bad)
+    outputs = {}
     for write in stage.writes:
         try:
-            write.target.write(wanted[write.node], made.arrays[write.node])
+            outputs[write.target.path] = write.target.write(wanted[write.node], made.arrays[write.node])
         except OSError as error:
             raise StepError(write.node, f"could not write to `{write.target.path}`: {error}") from error
     written = sum(array.nbytes for array in made.arrays.values())
-    return BlockResult(number, made.partials, bytes_read=made.bytes_read, bytes_written=written)
+    inputs = {name: (states[name], content) for name, content in made.inputs.items()}
+    receipt = Receipt(number, outputs, inputs, made.partials, tuple(bad))
+    return BlockResult(number, made.partials, bytes_read=made.bytes_read, bytes_written=written), receipt
 
 
 @dataclass(frozen=True)
@@ -89,6 +132,8 @@ class Made:
     """Of every node that is written."""
     partials: dict[str, Partial]
     """Of every reduction."""
+    inputs: dict[str, str]
+    """The hash of what was read of each source."""
     bytes_read: int
 
 
@@ -99,7 +144,7 @@ def make(stage: Stage, region: Region, bad: list[Bad] | None) -> Made:
     """
     wanted = stage.wanted(region)
     bounds = stage.program.bounds(wanted)
-    read, nbytes = _reader(stage, bounds, bad)
+    read = Reader(stage, bounds, bad)
     metas = stage.program.metas
     nodes = dict.fromkeys(write.node for write in stage.writes)
     cut = list(tiles(region, stage.tile)) if stage.domain else [()]
@@ -116,58 +161,8 @@ def make(stage: Stage, region: Region, bad: list[Bad] | None) -> Made:
                 arrays[node][slices(part[node], wanted[node])] = host(values[node])
         for reduce in stage.reduces:
             folds[reduce.node].add(part[reduce.of], values[reduce.of])
-    return Made(arrays, {r.node: folds[r.node].joined(wanted[r.of]) for r in stage.reduces}, nbytes)
-
-
-def _reader(stage: Stage, bounds: Bounds, bad: list[Bad] | None) -> tuple[Callable[[str, Region], Array], int]:
-    """How tiles get at the sources: directly, or from what was decoded once for the block."""
-    decoded: dict[str, tuple[Region, Array]] = {}
-    nbytes = 0
-    for name, source in stage.sources.items():
-        if name not in bounds.regions:
-            continue
-        region, meta = bounds.regions[name], stage.program.metas[name]
-        nbytes += size_of(region) * meta.dtype.itemsize
-        if source.chunks is not None:
-            try:
-                decoded[name] = region, read_periodic(_whole_reader(name, source, stage, bad), region, meta.shape)
-            except (BadItem, StepError):
-                raise
-            except Exception as error:
-                raise StepError(name, f"{type(error).__name__}: {error}") from error
-
-    def read(name: str, region: Region) -> Array:
-        if name not in decoded:
-            return stage.sources[name].read(region)
-        held, array = decoded[name]
-        shape = stage.program.metas[name].shape
-        # A tile's piece may lie on the far side of a block that was read periodically.
-        shifted = tuple(
-            (a + _turns(a, b, c, d, n) * n, b + _turns(a, b, c, d, n) * n)
-            for (a, b), (c, d), n in zip(region, held, shape, strict=True)
-        )
-        return array[slices(shifted, held)]
-
-    return read, nbytes
-
-
-def _turns(start: int, stop: int, low: int, high: int, extent: int) -> int:
-    """How many extents an interval must move to lie in ``[low, high)``."""
-    if start < low:
-        return -(-(low - start) // extent)
-    return -(-(stop - high) // extent) * -1 if stop > high else 0
-
-
-def _whole_reader(name: str, source: Source, stage: Stage, bad: list[Bad] | None) -> Callable[[Region], Array]:
-    if bad is not None and name in stage.quarantine and isinstance(source, ItemSource):
-        return partial(_read_items, name, source, bad)
-    return source.read
-
-
-def _read_items(name: str, source: ItemSource, bad: list[Bad], region: Region) -> Array:
-    array, found = source.read_items(region)
-    bad += [replace(one, source=name) for one in found]
-    return array
+    partials = {r.node: folds[r.node].joined(wanted[r.of]) for r in stage.reduces}
+    return Made(arrays, partials, read.digests, read.bytes_read)
 
 
 class _Fold:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from math import lcm, prod
+from pathlib import Path
 from typing import Any
 
 from hpcflow.meta import Meta, Source, Target
@@ -31,16 +32,17 @@ class Stored:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """It has none of its own: it follows from the steps that made it."""
-        return {"stored": self.path}
+        """The file as it stands, once an earlier stage has written it."""
+        status = Path(self.path).stat()
+        return {"path": self.path, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
     def read(self, region: Region) -> Array:
         """The elements in `region`, from the finished file."""
-        return _stored(self.path).read(region)
+        return _stored(self.path, str(self.identity)).read(region)
 
 
-@cache
-def _stored(path: str) -> Source:
+@lru_cache(maxsize=64)
+def _stored(path: str, identity: str) -> Source:  # noqa: ARG001  (a file that was written again is opened again)
     source: Source = function("sources", "npy")(path=path)
     return source
 

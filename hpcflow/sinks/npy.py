@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcflow.digests import buffer, digest
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, host
@@ -54,11 +55,37 @@ class NpyTarget:
             file.flush()
             _reserve(file.fileno(), len(head) + self.meta.nbytes)
 
-    def write(self, region: Region, array: Array) -> None:
+    def found(self) -> bool:
+        """Whether a file of this header and size stands there, finished or not."""
+        head = _header(self.meta)
+        try:
+            with Path(self._there()).open("rb") as file:
+                return file.read(len(head)) == head and os.fstat(file.fileno()).st_size == len(head) + self.meta.nbytes
+        except OSError:
+            return False
+
+    def _there(self) -> str:
+        return self.part if Path(self.part).exists() else self.path
+
+    def reopen(self) -> None:
+        """Take the finished file's name away, so that it is whole or not there."""
+        if not Path(self.part).exists():
+            Path(self.path).replace(self.part)
+
+    def digest(self, region: Region) -> str:
+        """The hash of the bytes of one block."""
+        itemsize = self.meta.dtype.itemsize
+        first = len(_header(self.meta))
+        with Path(self._there()).open("rb", buffering=0) as file:
+            return digest(
+                _read_at(file.fileno(), (stop - start) * itemsize, first + start * itemsize)
+                for start, stop in runs(region, self.meta.shape)
+            )
+
+    def write(self, region: Region, array: Array) -> str:
         """Write one block; others may write theirs at the same time."""
         assert array.shape == shape_of(region), f"expected a block of {shape_of(region)}, found {array.shape}"
-        block = np.ascontiguousarray(host(array), self.meta.dtype)
-        content = block.reshape(-1).view(np.uint8).data
+        content = buffer(np.asarray(host(array), self.meta.dtype))
         itemsize = self.meta.dtype.itemsize
         first = len(_header(self.meta))
         done = 0
@@ -67,10 +94,14 @@ class NpyTarget:
                 end = done + (stop - start) * itemsize
                 _write_at(file.fileno(), content[done:end], first + start * itemsize)
                 done = end
+        # Runs follow one another in C order, as the block's elements do.
+        return digest([content])
 
     def finish(self) -> None:
         """Make sure that the bytes are on the disk, then give the file its name."""
         part = Path(self.part)
+        if not part.exists():
+            return  # an earlier run has published it
         with part.open("r+b") as file:
             os.fsync(file.fileno())
         _sync_folder(part.replace(self.path).parent)
@@ -114,6 +145,16 @@ def _write_at(file: int, content: memoryview, offset: int) -> None:
         written = os.pwrite(file, content, offset)
         content = content[written:]
         offset += written
+
+
+def _read_at(file: int, size: int, offset: int) -> bytes:
+    content = os.pread(file, size, offset)
+    while len(content) < size:
+        more = os.pread(file, size - len(content), offset + len(content))
+        if not more:
+            raise OSError(errno.EIO, "the file is shorter than its header says")
+        content += more
+    return content
 
 
 def _sync_folder(path: Path) -> None:

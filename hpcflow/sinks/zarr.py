@@ -7,11 +7,13 @@ import os
 import shutil
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from hpcflow.digests import digest
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, host
@@ -56,28 +58,58 @@ class ZarrTarget:
         part = Path(self.part)
         _remove(part)
         part.parent.mkdir(parents=True, exist_ok=True)
-        zarr.create_array(
-            self.part,
-            shape=self.meta.shape,
-            dtype=self.meta.dtype.newbyteorder("="),
-            chunks=self.chunks,
-            shards=self.shards,
-            compressors=_compressor(self.codec),
-            fill_value=0,
-            dimension_names=self.meta.dims if any(self.meta.dims) else None,
-            zarr_format=3,
-        )
+        zarr.create_array(self.part, **self._layout())
 
-    def write(self, region: Region, array: Array) -> None:
+    def _layout(self) -> dict[str, Any]:
+        return {
+            "shape": self.meta.shape,
+            "dtype": self.meta.dtype.newbyteorder("="),
+            "chunks": self.chunks,
+            "shards": self.shards,
+            "compressors": _compressor(self.codec),
+            "fill_value": 0,
+            "dimension_names": self.meta.dims if any(self.meta.dims) else None,
+            "zarr_format": 3,
+        }
+
+    def found(self) -> bool:
+        """Whether an array with the metadata that `create` would write stands there."""
+        import zarr  # noqa: PLC0415
+
+        _restore(self.path)
+        wanted = zarr.create_array(zarr.storage.MemoryStore(), **self._layout()).metadata
+        try:
+            return bool(zarr.open_array(self._there(), mode="r", zarr_format=3).metadata == wanted)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def _there(self) -> str:
+        return self.part if Path(self.part).is_dir() else self.path
+
+    def reopen(self) -> None:
+        """Take the finished folder's name away, so that it is whole or not there."""
+        if not Path(self.part).is_dir():
+            Path(self.path).rename(self.part)
+
+    def digest(self, region: Region) -> str:
+        """The hash of the files of one block's chunks or shards."""
+        there = Path(self._there())
+        counts = [range(a // g, -(-b // g)) for (a, b), g in zip(region, self.grain, strict=True)]
+        return digest((there / "/".join(["c", *map(str, index)])).read_bytes() for index in product(*counts))
+
+    def write(self, region: Region, array: Array) -> str:
         """Encode and write one block of whole chunks or shards."""
         assert array.shape == shape_of(region), f"expected a block of {shape_of(region)}, found {array.shape}"
         for (a, b), g, n in zip(region, self.grain, self.meta.shape, strict=True):
             # A part of a chunk would be a read, a change and a write, which two writers can interleave.
             assert a % g == 0 and (b % g == 0 or b == n), f"expected whole chunks of {self.grain}, found {region}"  # noqa: PT018
         _cached(self)[tuple(slice(a, b) for a, b in region)] = np.asarray(host(array), self.meta.dtype)
+        return self.digest(region)
 
     def finish(self) -> None:
         """Make sure that every chunk is on the disk, then give the folder its name."""
+        if not Path(self.part).is_dir():
+            return  # an earlier run has published it
         _sync(self.part)
         final = Path(self.path)
         _replaceable(final)

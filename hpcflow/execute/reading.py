@@ -1,0 +1,122 @@
+"""How a block gets at its sources, and the hash of what it read of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import xxhash
+
+from hpcflow.digests import buffer, digest_json
+from hpcflow.errors import BadItem
+from hpcflow.meta import Bad, ItemSource, Source
+from hpcflow.namespace import Array
+from hpcflow.planning.stages import Stage
+from hpcflow.program.evaluate import StepError, read_periodic
+from hpcflow.program.program import Bounds
+from hpcflow.regions import Region, size_of, slices, tiles
+
+
+class Reader:
+    """Reads tiles of one block: directly, or from what was decoded once for the whole block.
+
+    Parameters
+    ----------
+    stage : Stage
+    bounds : Bounds
+        Of the block.
+    bad : list of Bad, optional
+        Takes the items that can be set apart; without it a bad item is an error.
+    """
+
+    def __init__(self, stage: Stage, bounds: Bounds, bad: list[Bad] | None) -> None:
+        self._stage = stage
+        self._hashes = {
+            name: xxhash.xxh3_128()
+            for name, source in stage.sources.items()
+            if name in bounds.regions and "path" in source.identity
+        }
+        self._decoded: dict[str, tuple[Region, Array]] = {}
+        self.bytes_read = 0
+        for name, source in stage.sources.items():
+            if name not in bounds.regions:
+                continue
+            region, meta = bounds.regions[name], stage.program.metas[name]
+            self.bytes_read += size_of(region) * meta.dtype.itemsize
+            if source.chunks is not None:
+                read = partial(self._hashed, name, _by_item(name, source, stage, bad))
+                self._decoded[name] = region, _named(name, read, region, meta.shape)
+
+    def __call__(self, name: str, region: Region) -> Array:
+        """A region, inside the array, of one source."""
+        if name not in self._decoded:
+            return self._hashed(name, self._stage.sources[name].read, region)
+        held, array = self._decoded[name]
+        shape = self._stage.program.metas[name].shape
+        # A block that was read beyond an end holds the far side one extent away.
+        shift = [_turns(one, have, n) * n for one, have, n in zip(region, held, shape, strict=True)]
+        return array[slices(tuple((a + s, b + s) for (a, b), s in zip(region, shift, strict=True)), held)]
+
+    def _hashed(self, name: str, read: Callable[[Region], Array], region: Region) -> Array:
+        array = read(region)
+        if name in self._hashes:
+            self._hashes[name].update(buffer(array))
+        return array
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The hash of what was read so far of each source; empty for one that is computed."""
+        return {n: self._hashes[n].hexdigest() if n in self._hashes else "" for n in self._stage.sources}
+
+
+def _named(name: str, read: Callable[[Region], Array], region: Region, shape: tuple[int, ...]) -> Array:
+    try:
+        return read_periodic(read, region, shape)
+    except (BadItem, StepError):
+        raise
+    except Exception as error:
+        raise StepError(name, f"{type(error).__name__}: {error}") from error
+
+
+def _by_item(name: str, source: Source, stage: Stage, bad: list[Bad] | None) -> Callable[[Region], Array]:
+    if bad is None or name not in stage.quarantine or not isinstance(source, ItemSource):
+        return source.read
+
+    def read(region: Region) -> Array:
+        array, found = source.read_items(region)
+        bad.extend(replace(one, source=name) for one in found)
+        return array
+
+    return read
+
+
+def _turns(want: tuple[int, int], held: tuple[int, int], extent: int) -> int:
+    """How many extents an interval must move to lie in what is held."""
+    (start, stop), (low, high) = want, held
+    if start < low:
+        return -(-(low - start) // extent)
+    return -(-(stop - high) // extent) * -1 if stop > high else 0
+
+
+def state(stage: Stage, name: str, region: Region) -> str:
+    """What tells, without reading it, that a source's part of a block is as it was."""
+    source = stage.sources[name]
+    seen: Callable[[Region], str] | None = getattr(source, "state", None)
+    if seen is None:
+        return digest_json(source.identity)
+    needed = stage.program.bounds(stage.wanted(region)).regions.get(name)
+    if needed is None:
+        return ""
+    inside = tuple((a, b) if a >= 0 and b <= n else (0, n) for (a, b), n in zip(needed, source.meta.shape, strict=True))
+    return seen(inside)
+
+
+def digests(stage: Stage, region: Region) -> dict[str, str]:
+    """The hashes that evaluating a block would give, by reading alone."""
+    reader = Reader(stage, stage.program.bounds(stage.wanted(region)), [])
+    for tile in tiles(region, stage.tile) if stage.domain else [()]:
+        for name, needed in stage.program.bounds(stage.wanted(tile)).regions.items():
+            if name in stage.sources:
+                read_periodic(partial(reader, name), needed, stage.program.metas[name].shape)
+    return reader.digests
