@@ -124,7 +124,7 @@ def images(
 
     Examples
     --------
-    >>> photos: {from: images, path: data/photos, size: 224}
+    photos: {from: images, path: data/photos, size: 224}
     """
     height, width = size if isinstance(size, list) else (size, size)
     short = resize or round(max(height, width) * 256 / 224)

@@ -1,0 +1,146 @@
+"""Networks in PyTorch, made ready to run; imported only when one is loaded."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.export.passes import move_to_device_pass
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from hpcflow.errors import Mismatch
+from hpcflow.models.base import Network
+from hpcflow.namespace import Array
+
+
+def classifier(
+    content: bytes,
+    build: Callable[[dict[str, Any]], torch.nn.Module],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    device: str,
+) -> Network:
+    """A function from images (N, H, W, 3) of bytes to float32 scores (N, classes)."""
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    module = build(state).to(device, memory_format=torch.channels_last)
+    offset = torch.tensor(mean, device=device).view(1, 3, 1, 1)
+    scale = torch.tensor(std, device=device).view(1, 3, 1, 1)
+
+    def run(batch: Array) -> Array:
+        with torch.inference_mode():
+            # Rows of RGB triples are what torch calls channels last: nothing is moved, only renamed.
+            images = tensor(batch, device).permute(0, 3, 1, 2).float()
+            return array(module(images.sub_(offset).div_(scale)), batch)
+
+    return run
+
+
+def tensor(batch: Array, device: str) -> torch.Tensor:
+    """The batch as a tensor on the device; shares its memory where that may be written to."""
+    if isinstance(batch, np.ndarray) and not batch.flags.writeable:
+        batch = batch.copy()
+    return torch.as_tensor(batch, device=device)
+
+
+def array(result: torch.Tensor, like: Array) -> Array:
+    """The result as an array of the kind that `like` is."""
+    if isinstance(like, np.ndarray):
+        return result.cpu().numpy()
+    import cupy  # noqa: PLC0415 (only ever where the batch is CuPy's already)
+
+    return cupy.from_dlpack(result.contiguous())
+
+
+def fold(module: torch.nn.Module, pairs: Iterable[tuple[str, str]]) -> None:
+    """Fold batch norms into the convolutions before them: the same sums with half the passes.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode; changed in place.
+    pairs : iterable of (str, str)
+        Names of a convolution and of the batch norm that follows it; those not there are skipped.
+    """
+    for conv, norm in pairs:
+        if hasattr(module, conv) and hasattr(module, norm):
+            setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm)))
+            setattr(module, norm, torch.nn.Identity())
+
+
+def exported(path: str, content: bytes, size: int | None, device: str) -> Network:
+    """A `torch.export` program that has been inspected; `size` is its batch, if that is fixed."""
+    _trusted(path, content)
+    program = torch.export.load(io.BytesIO(content))
+    if device != "cpu":
+        program = move_to_device_pass(program, device)
+    module = program.module()
+
+    def run(batch: Array) -> Array:
+        with torch.inference_mode():
+            items = tensor(batch, device)
+            if size is None:
+                return array(_result(path, module(items), len(items)), batch)
+            # The last items are filled up to the batch that the program was made for.
+            pieces = [_filled(piece, size) for piece in items.split(size)]
+            results = torch.cat([_result(path, module(piece), size) for piece in pieces])
+            return array(results[: len(items)], batch)
+
+    return run
+
+
+def _trusted(path: str, content: bytes) -> None:
+    """Make sure that torch can read an archive's example inputs without unpickling objects."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for name in archive.namelist():
+            if "/data/sample_inputs/" in name and (pickled := archive.read(name)):
+                try:
+                    torch.load(io.BytesIO(pickled), weights_only=True)
+                except pickle.UnpicklingError as error:
+                    raise Mismatch(
+                        f"expected `{path}` to hold tensors as example inputs, found other objects", parameter="model"
+                    ) from error
+
+
+def _filled(piece: torch.Tensor, size: int) -> torch.Tensor:
+    missing = size - len(piece)
+    return torch.cat([piece, piece[-1:].expand(missing, *piece.shape[1:])]) if missing else piece
+
+
+def scripted(path: str, content: bytes, device: str) -> Network:
+    """A TorchScript program."""
+    try:
+        with warnings.catch_warnings():
+            # TorchScript is deprecated, which its users know, and still read.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            module = torch.jit.load(io.BytesIO(content), map_location=device).eval()
+    except RuntimeError as error:
+        raise Mismatch(
+            f"expected TorchScript in `{path}`, found a file that torch cannot read as such",
+            parameter="model",
+            hint="a state dict is given as `weights` of a named model; a whole pickled model is never loaded",
+        ) from error
+
+    def run(batch: Array) -> Array:
+        with torch.inference_mode():
+            items = tensor(batch, device)
+            try:
+                result = module(items)
+            except RuntimeError as error:
+                said = str(error).strip().splitlines()[-1]
+                raise Mismatch(f"expected an array that `{path}` takes, found that it says: {said}") from error
+            return array(_result(path, result, len(items)), batch)
+
+    return run
+
+
+def _result(path: str, result: Any, items: int) -> torch.Tensor:
+    if isinstance(result, torch.Tensor) and result.ndim and len(result) == items:
+        return result
+    found = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
+    raise Mismatch(f"expected `{path}` to give one tensor with {items} items, found {found}", parameter="model")

@@ -1,0 +1,116 @@
+"""What `infer` knows of a network before it is loaded, and where loaded ones are kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from hpcflow.errors import Mismatch, MissingPackage
+from hpcflow.meta import Meta
+from hpcflow.models._weights import pinned
+from hpcflow.namespace import Array
+
+Network = Callable[[Array], Array]
+"""From a batch of items to a batch of results, in the memory that the batch is in."""
+SMALLEST = 32
+"""Both networks halve an image five times."""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A network that is described but not loaded; small, frozen and picklable."""
+
+    @property
+    def digest(self) -> str:
+        """What its results depend on: the SHA-256 of its weights, or of its whole file."""
+
+    @property
+    def activations(self) -> float:
+        """Bytes held while it runs, for each element of its input."""
+
+    def makes(self, meta: Meta) -> Meta:
+        """The result for an input with this meta; raises `Mismatch` where it takes no such input."""
+
+    def load(self, device: str) -> Network:
+        """Read the weights and make it ready to run on ``"cpu"`` or ``"cuda"``."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network from RGB images, as bytes, to one score per ImageNet class."""
+
+    name: str
+    weights: Callable[[], str] | str
+    """The path or URL of its state dict, or a function that finds it."""
+    sha256: str
+    build: Callable[[dict[str, Any]], Any]
+    """``(state dict) -> module`` that takes float images (N, 3, H, W)."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """Subtracted from, and divided by, per channel of values from 0 to 255."""
+    activations: float
+    """Bytes held while it runs, for each element of its input; measured."""
+    hint: str = ""
+    """Where to get the weights."""
+    classes: int = 1000
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 that the weights must have."""
+        return self.sha256
+
+    def makes(self, meta: Meta) -> Meta:
+        """One row of scores per image."""
+        if meta.ndim != 4 or meta.shape[3] != 3 or min(meta.shape[1:3]) < SMALLEST or meta.dtype != np.uint8:
+            raise Mismatch(
+                f"expected images for `{self.name}`: uint8 of shape (photos, height, width, 3), "
+                f"at least {SMALLEST} pixels high and wide; found {meta}",
+                hint="`from: images` gives them; a model file (`model: path.pt2`) takes any array",
+            )
+        return Meta((meta.shape[0], self.classes), np.dtype("float32"), (meta.dims[0], "class"))
+
+    def load(self, device: str) -> Network:
+        """The network, batch norms folded into the convolutions before them."""
+        torch_installed()
+        from hpcflow.models._torch import classifier  # noqa: PLC0415
+
+        where = self.weights if isinstance(self.weights, str) else self.weights()
+        content = pinned(where, self.sha256, hint=self.hint)
+        return classifier(content, self.build, self.mean, self.std, device)
+
+
+def torch_installed() -> None:
+    """Make sure that torch can be imported.
+
+    Raises
+    ------
+    MissingPackage
+    """
+    try:
+        import torch  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise missing("torch") from error
+
+
+def missing(package: str) -> MissingPackage:
+    """The error that says how to get what models need."""
+    return MissingPackage(
+        f'models need the package `{package}`, which is not installed: `pip install "hpcflow[models]"`'
+    )
+
+
+_loaded: dict[tuple[str, str, str], Network] = {}
+_loading = threading.Lock()
+
+
+def loaded(model: Model, device: str) -> Network:
+    """The network on this device: loaded once per process, then shared by its threads."""
+    key = (type(model).__name__, model.digest, device)
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = model.load(device)
+        return _loaded[key]
