@@ -13,7 +13,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
+
+WIDTH = 160
+"""The longest line of a flow that a message quotes whole; of a longer one it shows a part."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,32 @@ class Location:
 
     file: str
     line: int
+    """0 where there are no lines: the command line, or a file that cannot be read."""
     column: int
     text: str = ""
     """The line itself, without its line break."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+    @property
+    def excerpt(self) -> str:
+        """The line, a gutter before it, and a caret under the column."""
+        text, before = self.text, self.column - 1
+        if len(text) > WIDTH:
+            start = max(0, before - WIDTH // 2)
+            text, before = text[start : start + WIDTH], before - start
+        # Tabs are kept and wide letters count twice, so that the caret stands under its column.
+        lead = "".join("\t" if c == "\t" else " " * _cells(c) for c in text[:before])
+        gutter = f"{self.line or '':>5} | "
+        return f"{gutter}{text}\n{'| ':>{len(gutter)}}{lead}^"
+
+
+def _cells(character: str) -> int:
+    """How many columns of a terminal a character takes."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 @dataclass(frozen=True)
@@ -44,10 +68,7 @@ class Fault:
     def __str__(self) -> str:
         lines = [f"{self.location}: {self.severity}: {self.message}"]
         if self.location.text:
-            gutter = f"{self.location.line:>5} | "
-            # Tabs are kept, so that the caret stands under its column in any terminal.
-            lead = "".join("\t" if c == "\t" else " " for c in self.location.text[: self.location.column - 1])
-            lines += [gutter + self.location.text, " " * (len(gutter) - 2) + "| " + lead + "^"]
+            lines.append(self.location.excerpt)
         if self.hint:
             lines.append(f"  hint: {self.hint}")
         return "\n".join(lines)

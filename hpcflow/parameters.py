@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
@@ -17,13 +18,15 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from hpcflow.errors import Mismatch
+from hpcflow.expectations import Says, choices, describe, element
 from hpcflow.meta import Meta
+from hpcflow.scalars import found, resolve
 
 T = TypeVar("T")
 INJECTED = frozenset({"xp", "region", "metas"})
 
 
-class AxisMarker:
+class AxisMarker(Says):
     """Marks a parameter that names axes: resolved to numbers once the input's dims are known."""
 
 
@@ -31,9 +34,9 @@ def _numeric(name: str) -> str:
     try:
         dtype = np.dtype(name)
     except TypeError:
-        raise ValueError(f"a NumPy dtype, for example float32; found {name!r}") from None
+        raise ValueError("a NumPy dtype such as float32") from None
     if dtype.kind not in "biufc":
-        raise ValueError(f"a dtype of numbers; found {name!r}")
+        raise ValueError("a dtype of numbers such as float32")
     return name
 
 
@@ -41,8 +44,13 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
-DType = Annotated[str, AfterValidator(_numeric), Field(json_schema_extra={"examples": ["float32", "uint8"]})]
-Axis = Annotated[int | str, AxisMarker()]
+DType = Annotated[
+    str,
+    AfterValidator(_numeric),
+    Field(json_schema_extra={"examples": ["float32", "uint8"]}),
+    Says("a NumPy dtype such as float32", "NumPy dtypes"),
+]
+Axis = Annotated[int | str, AxisMarker("the name or number of an axis", "names or numbers of axes")]
 """One axis, by number (negative from the end) or by name; ops get a number from 0."""
 Axes = Axis | list[Axis] | None
 """One axis, several, or all of them (`null`); ops get a tuple of numbers, never `None`."""
@@ -92,50 +100,105 @@ def validate(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str
     Raises
     ------
     ParameterFaults
-        With one `(name, message)` for every parameter that does not fit. `name` is `None`
-        where a required one is missing.
+        With one `ParameterFault` for every parameter that does not fit.
     """
     model = parameter_model(function)
     try:
         values = model.model_validate(dict(given))
     except ValidationError as error:
-        raise ParameterFaults(_faults(error, given)) from None
+        raise ParameterFaults(_faults(function, error, given)) from None
     return {str(field.alias): getattr(values, name) for name, field in model.model_fields.items()}
 
 
+@dataclass(frozen=True)
+class ParameterFault:
+    """One parameter that does not fit."""
+
+    name: str
+    kind: Literal["missing", "unknown", "wrong"]
+    message: str
+    path: tuple[str | int, ...] = ()
+    """Where in the value: indices of lists and keys of mappings."""
+    choices: tuple[str, ...] = ()
+    """What could have been meant."""
+    hint: str = ""
+
+
 class ParameterFaults(ValueError):
-    """Every parameter of one node that does not fit: ``[(name, kind, message), …]``.
+    """Every parameter of one node that does not fit, in `faults`."""
 
-    `kind` is ``"missing"``, ``"unknown"`` or ``"wrong"``.
-    """
-
-    def __init__(self, faults: list[tuple[str, str, str]]) -> None:
+    def __init__(self, faults: list[ParameterFault]) -> None:
         super().__init__(faults)
         self.faults = faults
 
+    def __str__(self) -> str:
+        return "; ".join(fault.message for fault in self.faults)
 
-def _faults(error: ValidationError, given: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    faults: dict[str, tuple[str, list[str]]] = {}
+
+def _faults(function: Callable[..., Any], error: ValidationError, given: Mapping[str, Any]) -> list[ParameterFault]:
+    """One fault per parameter out of the many that pydantic finds (one per branch of a union)."""
+    grouped: dict[str, list[Any]] = {}
     for one in error.errors(include_url=False):
-        name = str(one["loc"][0])
-        kind = {"missing": "missing", "extra_forbidden": "unknown"}.get(one["type"], "wrong")
-        faults.setdefault(name, (kind, []))[1].append(_expectation(one["msg"]))
-    return [
-        (name, kind, "expected " + " or ".join(dict.fromkeys(wants)) + f", found {_show(given.get(name))}")
-        for name, (kind, wants) in faults.items()
-    ]
+        grouped.setdefault(str(one["loc"][0]), []).append(one)
+    fields = {str(field.alias): field for field in parameter_model(function).model_fields.values()}
+    annotations = {
+        name: parameter.annotation for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
+    }
+    faults = []
+    for name, errors in grouped.items():
+        if errors[0]["type"] == "extra_forbidden":
+            message = f"expected a parameter of `{function.__name__}`, found `{name}`"
+            takes = ", ".join(f"`{one}`" for one in fields)
+            hint = f"it takes {takes}" if takes else "it takes no parameters"
+            faults.append(ParameterFault(name, "unknown", message, choices=tuple(fields), hint=hint))
+        elif errors[0]["type"] == "missing":
+            message = f"expected `{name}` of `{function.__name__}`, found none"
+            about = (fields[name].description or "").split(". ")[0].rstrip(".")
+            hint = f"`{name}` is {describe(annotations[name])}" + (f": {about}" if about else "")
+            faults.append(ParameterFault(name, "missing", message, hint=hint))
+        else:
+            faults.append(_wrong(name, annotations[name], errors, given[name]))
+    return faults
 
 
-def _expectation(message: str) -> str:
-    message = re.sub(r"^(Input should be|Value error,) ?", "", message)
-    message = re.sub(r"; found .*$", "", message)
-    return message.replace("a valid ", "a ").replace("a integer", "an integer")
+def _wrong(name: str, annotation: Any, errors: list[Any], value: Any) -> ParameterFault:
+    # Of a union's branches the one that got furthest into the value is the one that was meant.
+    paths = [_path(one["loc"][1:], value) for one in errors]
+    path = max(paths, key=len)
+    own = [str(one["ctx"]["error"]) for one, at in zip(errors, paths, strict=True) if _is_own(one) and at == path]
+    inner = element(annotation, path)
+    wanted = own[0].removeprefix("expected ") if own else describe(inner)
+    for step in path:
+        value = value[step]
+    subject = f"each item of `{name}`" if path else f"`{name}`"
+    hint = ""
+    if isinstance(value, str) and not isinstance(_number(value), str) and not own:
+        hint = f"without quotes, {value} is a number"
+    message = f"expected {subject} to be {wanted}, found {found(value)}"
+    return ParameterFault(name, "wrong", message, path, choices(inner), hint)
 
 
-def _show(value: Any) -> str:
-    words = {True: "true", False: "false", None: "null"}
-    text = words[value] if value is None or isinstance(value, bool) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _is_own(error: Any) -> bool:
+    """Whether a validator of ours (or of a plug-in) words the message."""
+    return error["type"] == "value_error" and "error" in error.get("ctx", {})
+
+
+def _path(loc: Sequence[Any], value: Any) -> tuple[str | int, ...]:
+    """Those parts of pydantic's location that lead into the value; the rest names branches of unions."""
+    path: list[str | int] = []
+    for step in loc:
+        inside = isinstance(value, list) and isinstance(step, int) and step < len(value)
+        if inside or (isinstance(value, dict) and step in value):
+            path.append(step)
+            value = value[step]
+    return tuple(path)
+
+
+def _number(text: str) -> Any:
+    try:
+        return resolve(text)
+    except ValueError:
+        return text
 
 
 def resolve_axes(function: Callable[..., Any], params: Mapping[str, Any], meta: Meta) -> dict[str, Any]:
@@ -147,13 +210,17 @@ def resolve_axes(function: Callable[..., Any], params: Mapping[str, Any], meta: 
         Where there is no such axis; it names the parameter.
     """
     resolved = dict(params)
-    for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        if parameter.name not in params:
-            continue
-        several = parameter.annotation == Axes
-        if several or _mentions_axis(parameter.annotation):
-            resolved[parameter.name] = _resolve(params[parameter.name], meta, parameter.name, several=several)
+    for name, several in axis_parameters(function).items():
+        if name in params:
+            resolved[name] = _resolve(params[name], meta, name, several=several)
     return resolved
+
+
+@cache
+def axis_parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
+    """The parameters that name axes, and whether each is resolved to a tuple of them."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    return {p.name: p.annotation == Axes for p in parameters if p.annotation == Axes or _mentions_axis(p.annotation)}
 
 
 def _mentions_axis(annotation: Any) -> bool:
@@ -165,7 +232,7 @@ def _resolve(value: Any, meta: Meta, parameter: str, *, several: bool) -> Any:
         listed: Sequence[Any] = range(meta.ndim) if value is None else value if isinstance(value, list) else [value]
         axes = tuple(axis_number(one, meta, parameter) for one in listed)
         if len(set(axes)) < len(axes):
-            raise Mismatch(f"expected each axis once, found {value}", parameter=parameter)
+            raise Mismatch(f"expected each axis once in `{parameter}`, found {found(value)}", parameter=parameter)
         return axes
     if isinstance(value, dict):
         return {axis_number(key, meta, parameter): one for key, one in value.items()}
@@ -179,8 +246,21 @@ def axis_number(axis: int | str, meta: Meta, parameter: str) -> int:
     if isinstance(axis, str):
         if axis in meta.dims:
             return meta.dims.index(axis)
-        named = ", ".join(str(d) for d in meta.dims if d) or "none of them is named: add `dims` to the source"
-        raise Mismatch(f"expected one of the input's axes ({named}), found {axis!r}", parameter=parameter)
+        named = ", ".join(f"`{d}`" for d in meta.dims if d)
+        if not named:
+            raise Mismatch(
+                f"expected `{parameter}` to be a number, as the input's axes have no names, found {found(axis)}",
+                parameter=parameter,
+                hint="name them with `dims` at the source",
+            )
+        raise Mismatch(
+            f"expected `{parameter}` to be one of the input's axes, {named}, found {found(axis)}", parameter=parameter
+        )
     if -meta.ndim <= axis < meta.ndim:
         return axis % meta.ndim
-    raise Mismatch(f"expected an axis of an array with {meta.ndim} of them, found {axis}", parameter=parameter)
+    count = f"{meta.ndim} axes" if meta.ndim != 1 else "one axis"
+    raise Mismatch(
+        f"expected `{parameter}` to be an axis of an array with {count}, found {axis}",
+        parameter=parameter,
+        hint="axes count from 0" if axis == meta.ndim else "",
+    )
