@@ -13,6 +13,7 @@ import psutil
 from hpcflow.clusters.base import Pool, Profile, open_pool, profile
 from hpcflow.errors import HpcflowError
 from hpcflow.execute.arrays import Arrays
+from hpcflow.execute.lock import owned
 from hpcflow.execute.progress import Progress, Silent
 from hpcflow.execute.run import Outcome, run_plan
 from hpcflow.execute.watch import MemoryWatch
@@ -141,7 +142,8 @@ def run(
     with MemoryWatch() as watch:
         record.watch = watch
         try:
-            with open_pool(where) as pool:
+            outputs = [planned.run_dir, *(output.path for output in planned.outputs)]
+            with owned(planned.flow.name, outputs), open_pool(where) as pool:
                 record.opened(pool)
                 if pool.info.dashboard:
                     told.note(f"dashboard: {pool.info.dashboard}")

@@ -7,8 +7,8 @@ from hpcflow.meta import Meta
 from hpcflow.parameters import resolve_axes, validate
 from hpcflow.program.evaluate import evaluate
 from hpcflow.program.program import Program, Step
-from hpcflow.registry import get_op
 from hpcflow.regions import slices, tiles, whole
+from hpcflow.registry import get_op
 
 MODES = ["reflect", "mirror", "nearest", "constant", "wrap", "grid-mirror", "grid-constant", "grid-wrap"]
 

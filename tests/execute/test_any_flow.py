@@ -8,17 +8,17 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import zarr
+from hpcflow.clusters.profiles import open_pool
+from hpcflow.execute.progress import Silent
+from hpcflow.spec.validate import loads
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import hpcflow
-from hpcflow.clusters.profiles import open_pool
-from hpcflow.execute.progress import Silent
 from hpcflow.execute.run import Outcome, run_plan
 from hpcflow.planning import blocks
 from hpcflow.planning.plan import make_plan
 from hpcflow.registry import get_op
-from hpcflow.spec.validate import loads
 
 MODES = ["reflect", "mirror", "nearest", "constant", "wrap"]
 REDUCTIONS = ["sum", "mean", "std", "min", "max", "argmax"]
