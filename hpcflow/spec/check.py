@@ -1,0 +1,221 @@
+"""Nodes held against what is really there: sources opened, shapes and dtypes inferred, sinks tried."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hpcflow import registry
+from hpcflow.errors import Mismatch
+from hpcflow.meta import ArraySink, DocumentSink, Meta
+from hpcflow.parameters import resolve_axes
+from hpcflow.secrets import references, reveal
+from hpcflow.spec.bind import Bound, mismatch
+from hpcflow.spec.faults import Faults
+from hpcflow.spec.flow import Node, Sink
+from hpcflow.spec.params import Params
+
+
+@dataclass
+class Checked:
+    """What is known of the nodes so far."""
+
+    params: Params
+    faults: Faults
+    missing_ok: bool
+    nodes: dict[str, Node] = field(default_factory=dict)
+    """Those without a fault; their meta is `None` where an input is not there."""
+    sinks: dict[str, Sink] = field(default_factory=dict)
+
+    @contextmanager
+    def guarded(self, bound: Bound) -> Iterator[None]:
+        """Turn whatever a node's function raises into a fault of the node; the one such boundary."""
+        declared = bound.declared
+        try:
+            yield
+        except Mismatch as error:
+            mismatch(declared, error, self.params, self.faults)
+        except FileNotFoundError as error:
+            self._not_there(bound, error)
+        except Exception as error:  # noqa: BLE001  (plug-ins and file systems raise anything at all)
+            self.faults.cause = self.faults.cause or error
+            place = declared.places.get("path", declared.location)
+            if declared.section == "steps":
+                place = declared.location
+            what = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+            self.faults.error(place, f"expected `{declared.use}` to take this, found {_first_line(what)}")
+
+    def _not_there(self, bound: Bound, error: FileNotFoundError) -> None:
+        declared = bound.declared
+        place = declared.places.get("path", declared.location)
+        path = bound.params.get("path") if bound.params else None
+        shown = path if isinstance(path, str) else error.filename or str(error)
+        report = self.faults.warning if self.missing_ok else self.faults.error
+        hint = _neighbour(shown) if isinstance(shown, str) else ""
+        report(place, f"expected a file or folder at `{shown}`, found none", hint or self._path_note(bound))
+        if self.missing_ok:
+            self.nodes[declared.name] = _node(bound, bound.params or {})
+
+    def _path_note(self, bound: Bound) -> str:
+        value = bound.declared.values.get("path")
+        return self.params.note(value) if value is not None else ""
+
+    def open(self, bound: Bound) -> None:
+        """Open a source: its metadata only."""
+        if bound.params is None or self._unset(bound):
+            return
+        with self.guarded(bound):
+            reveal(dict(bound.params))  # so that every message from here on is redacted
+            source = bound.function(**bound.params)
+            meta = source.meta
+            if meta.items is not None:
+                meta = replace(meta, items=bound.declared.name)
+            self.nodes[bound.declared.name] = replace(_node(bound, bound.params), source=source, meta=meta)
+
+    def _unset(self, bound: Bound) -> bool:
+        """Whether an environment variable that a source or sink names is not set."""
+        unset = sorted(name for name in references(bound.params) if name not in os.environ)
+        for name in unset:
+            report = self.faults.warning if self.missing_ok else self.faults.error
+            places = [p for key, p in bound.declared.places.items() if name in references((bound.params or {})[key])]
+            place = places[0] if places else bound.declared.location
+            report(place, f"expected the environment variable `{name}` to be set", f"export {name}=… first")
+        if unset and self.missing_ok:
+            self.nodes[bound.declared.name] = _node(bound, bound.params or {})
+        return bool(unset)
+
+    def infer(self, bound: Bound) -> None:
+        """What comes out of a step, from what goes in."""
+        name = bound.declared.name
+        if bound.params is None or bound.of is None or not all(one in self.nodes for one in bound.of):
+            return
+        metas = self.metas(bound.of)
+        if metas is None:
+            self.nodes[name] = _node(bound, bound.params)
+            return
+        with self.guarded(bound):
+            params = resolve_axes(bound.function, bound.params, metas[0]) if metas else dict(bound.params)
+            meta = registry.get_op(bound.declared.use).meta(metas, params)
+            self.nodes[name] = replace(_node(bound, params), meta=meta)
+
+    def metas(self, names: Sequence[str]) -> list[Meta] | None:
+        """The metas of several nodes, if all are known."""
+        metas = [self.nodes[name].meta for name in names]
+        return [meta for meta in metas if meta is not None] if None not in metas else None
+
+    def sink(self, bound: Bound) -> None:
+        """Build a sink and hold it against what it is to take."""
+        if bound.params is None or bound.of is None or self._unset(bound):
+            return
+        declared = bound.declared
+        metas = self.metas(bound.of) if all(one in self.nodes for one in bound.of) else None
+        with self.guarded(bound):
+            reveal(dict(bound.params))
+            params = resolve_axes(bound.function, bound.params, metas[0]) if metas else dict(bound.params)
+            made = bound.function(**params)
+            self._takes(made, bound, metas)
+            self.sinks[declared.name] = Sink(
+                declared.name, declared.use, bound.of, params, declared.location, made, declared.places
+            )
+
+    def _takes(self, made: ArraySink | DocumentSink, bound: Bound, metas: Sequence[Meta] | None) -> None:
+        if isinstance(made, ArraySink):
+            if len(bound.of or ()) != 1:
+                raise Mismatch(
+                    f"expected one node for `{bound.declared.use}` to write, found {len(bound.of or ())}",
+                    parameter="of",
+                    hint="write each to a sink of its own, or join them with `op: stack`",
+                )
+            if metas is not None:
+                made.target(metas[0])
+        elif metas is not None:
+            made.views(metas)
+
+
+def _node(bound: Bound, params: Mapping[str, Any]) -> Node:
+    declared = bound.declared
+    return Node(
+        name=declared.name,
+        use=declared.use,
+        of=bound.of or (),
+        params=params,
+        location=declared.location,
+        places=declared.places,
+    )
+
+
+def _first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0][:300]
+
+
+def _neighbour(path: str) -> str:
+    """A hint for a path that is not there: what stands next to it, or which folder is missing."""
+    if "://" in path or any(sign in path for sign in "*?["):
+        return ""
+    try:
+        for folder in reversed(Path(path).parents):
+            if not folder.exists():
+                return f"the folder `{folder}` is not there"
+        with os.scandir(Path(path).parent) as entries:
+            names = [entry.name for _, entry in zip(range(1000), entries, strict=False)]
+    except (OSError, ValueError):
+        return ""
+    near = get_close_matches(Path(path).name, names, n=1)
+    if near:
+        return f"did you mean `{Path(path).parent / near[0]}`?"
+    return "" if Path(path).is_absolute() else "relative paths start in the working directory, or in `-C DIR`"
+
+
+def check_paths(sinks: Mapping[str, Sink], nodes: Mapping[str, Node], faults: Faults) -> None:
+    """No two outputs in one place, and none on top of an input."""
+    taken: dict[str, Sink] = {}
+    inputs = {
+        where: node
+        for node in nodes.values()
+        if (where := _where(node.params.get("path"))) and node.use and not node.of
+    }
+    here = _where(".")
+    for sink in sinks.values():
+        where, place = _where(sink.sink.path), sink.places.get("path", sink.location)
+        if where is None:
+            continue
+        if here is not None and _holds(where, here):
+            faults.error(place, "expected a path for the output, found a folder around the working directory")
+            continue
+        other = next((one for at, one in taken.items() if _holds(at, where) or _holds(where, at)), None)
+        if other is not None:
+            at = other.places.get("path", other.location)
+            hint = f"`{other.name}` writes there, at line {at.line}"
+            same = _where(other.sink.path) == where
+            faults.error(
+                place,
+                "expected a path of its own for each sink, found "
+                + ("one that is taken" if same else "one inside another"),
+                hint,
+            )
+        taken[where] = sink
+        source = next((node for at, node in inputs.items() if _holds(where, at)), None)
+        if source is not None:
+            faults.error(
+                place,
+                f"expected a path for the output, found that of the source `{source.name}`",
+                "an output never replaces an input",
+            )
+
+
+def _where(path: Any) -> str | None:
+    """One form for every way to write a path."""
+    if not isinstance(path, str) or "\0" in path:
+        return None
+    for prefix in ("file://", "local://"):
+        path = path.removeprefix(prefix)
+    return path.rstrip("/") if "://" in path else str(os.path.realpath(path))
+
+
+def _holds(outer: str, inner: str) -> bool:
+    return inner == outer or inner.startswith(outer.rstrip("/") + "/")

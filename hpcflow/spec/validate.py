@@ -1,0 +1,127 @@
+"""A flow file to a checked `Flow`, or to every fault in it at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpcflow.errors import FlowError, Location
+from hpcflow.spec.bind import Bound, bind, connect, order
+from hpcflow.spec.check import Checked, check_paths
+from hpcflow.spec.declare import SECTIONS, Declaration, declare
+from hpcflow.spec.document import MOST_BYTES, Leaf, Table, decode, parse
+from hpcflow.spec.faults import Faults
+from hpcflow.spec.flow import Flow, Node, Sink
+from hpcflow.spec.params import Params, read_params
+
+
+def load(path: str | os.PathLike[str], params: Mapping[str, Any] | None = None, *, missing_ok: bool = False) -> Flow:
+    """Read a flow file and hold it against what exists.
+
+    Parameters
+    ----------
+    path : path
+        The YAML file.
+    params : mapping, optional
+        Values in place of the flow's own `params`.
+    missing_ok : bool
+        Whether an input that is not there is a warning only.
+
+    Raises
+    ------
+    FlowError
+        With every fault in the file.
+    """
+    file = os.fspath(path)
+    faults = Faults()
+    text = _read(file, faults)
+    return _checked(text, file, params or {}, faults, missing_ok=missing_ok)
+
+
+def loads(
+    text: str, file: str = "<flow>", params: Mapping[str, Any] | None = None, *, missing_ok: bool = False
+) -> Flow:
+    """As `load`, for a text; `file` is its name in messages."""
+    return _checked(text.removeprefix("\ufeff"), file, params or {}, Faults(), missing_ok=missing_ok)
+
+
+def _read(file: str, faults: Faults) -> str:
+    try:
+        with Path(file).open("rb") as opened:
+            text = decode(opened.read(MOST_BYTES + 1), file, faults)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        faults.error(Location(file, 0, 1), f"expected a flow to read, found {reason[:1].lower() + reason[1:]}")
+    faults.check()
+    assert text is not None
+    return text
+
+
+def _checked(text: str, file: str, overrides: Mapping[str, Any], faults: Faults, *, missing_ok: bool) -> Flow:
+    root = parse(text, file, faults)
+    if not isinstance(root, Table):
+        if not faults.wrong:
+            place = root.location if root is not None else Location(file, 1, 1, "")
+            empty = root is None or (isinstance(root, Leaf) and root.value is None)
+            shown = "an empty file" if empty else "no mapping"
+            faults.error(place, f"expected a flow, found {shown}", f"it starts with `flow: NAME`, then {_sections()}")
+        raise FlowError(*faults.sorted())
+    params = read_params(root.values.get("params"), overrides, faults)
+    declared = declare(root, params, faults)
+    checked = Checked(params, faults, missing_ok)
+    _check(declared, params, checked, faults)
+    faults.check()
+    _unused(params, checked.nodes, checked.sinks, faults)
+    return Flow(
+        name=declared.name,
+        about=declared.about,
+        file=file,
+        text=text,
+        params=dict(params.values),
+        nodes=_needed(checked.nodes, checked.sinks),
+        sinks=checked.sinks,
+        warnings=faults.sorted(),
+    )
+
+
+def _sections() -> str:
+    return ", ".join(f"`{one}`" for one in SECTIONS if one not in ("flow", "about", "params"))
+
+
+def _check(declared: Declaration, params: Params, checked: Checked, faults: Faults) -> None:
+    bounds: dict[str, Bound] = {}
+    for name, node in declared.nodes.items():
+        bound = bind(node, params, faults)
+        if bound is not None:
+            bounds[name] = replace(bound, of=connect(bound, declared, params, faults))
+    for name in order(bounds, faults):
+        step = checked.open if bounds[name].declared.section == "sources" else checked.infer
+        step(bounds[name])
+    for node in declared.sinks.values():
+        bound = bind(node, params, faults)
+        if bound is not None:
+            checked.sink(replace(bound, of=connect(bound, declared, params, faults)))
+    check_paths(checked.sinks, checked.nodes, faults)
+
+
+def _needed(nodes: Mapping[str, Node], sinks: Mapping[str, Sink]) -> dict[str, Node]:
+    """The nodes that a sink needs, each after its inputs."""
+    wanted = {name for sink in sinks.values() for name in sink.of}
+    for name in reversed(list(nodes)):
+        if name in wanted:
+            wanted.update(nodes[name].of)
+    return {name: node for name, node in nodes.items() if name in wanted}
+
+
+def _unused(params: Params, nodes: Mapping[str, Node], sinks: Mapping[str, Sink], faults: Faults) -> None:
+    readers: list[Node | Sink] = [*nodes.values(), *sinks.values()]
+    read = {name for reader in readers for name in reader.of}
+    for name, node in nodes.items():
+        if name not in read:
+            faults.warning(node.location, f"expected something to read `{name}`, found nothing", "it is not computed")
+    for name, place in params.places.items():
+        if name not in params.used:
+            faults.warning(place, f"expected something to use the parameter `{name}`, found nothing")
