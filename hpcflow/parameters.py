@@ -44,6 +44,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
+Number = int | float
+"""An integer stays one: whether it does decides on the dtype of a result."""
 DType = Annotated[
     str,
     AfterValidator(_numeric),
@@ -235,7 +237,10 @@ def _resolve(value: Any, meta: Meta, parameter: str, *, several: bool) -> Any:
             raise Mismatch(f"expected each axis once in `{parameter}`, found {found(value)}", parameter=parameter)
         return axes
     if isinstance(value, dict):
-        return {axis_number(key, meta, parameter): one for key, one in value.items()}
+        numbered = {axis_number(key, meta, parameter): one for key, one in value.items()}
+        if len(numbered) < len(value):
+            raise Mismatch(f"expected each axis once in `{parameter}`, found {found(list(value))}", parameter=parameter)
+        return numbered
     if isinstance(value, list):
         return [axis_number(one, meta, parameter) for one in value]
     return None if value is None else axis_number(value, meta, parameter)

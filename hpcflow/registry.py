@@ -22,7 +22,7 @@ from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, sample
 from hpcflow.parameters import INJECTED
-from hpcflow.regions import Depth, Region, clip, grow, whole
+from hpcflow.regions import Depth, Interval, Region, clip, grow, whole
 
 KINDS = ("ops", "sources", "sinks", "models")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -101,16 +101,21 @@ class Op:
         return np.asarray(tried).dtype
 
     def _items(self, made: Meta, metas: Sequence[Meta], params: Mapping[str, Any]) -> str | None:
-        """The items that still run along the first axis: ask whether row 0 needs row 0 alone."""
+        """The items that still run along the first axis: ask whether a row needs the same row alone."""
         sources = {m.items for m in metas if m.items and m.ndim and made.ndim and m.shape[0] == made.shape[0]}
         if len(sources) != 1:
             return None
-        first = ((0, 1), *whole(made.shape)[1:])
-        reach = self.reach(first, made, metas, params)
-        pairs = [(m, need) for m, need in zip(metas, reach.needs, strict=True) if m.items and need is not None]
         single = made.shape[0] == 1 and self.depth is None
-        alone = all(need[0] == (0, 1) for _, need in pairs) and reach.made[0] == (0, 1)
-        return sources.pop() if pairs and (alone or single) else None
+        # The first and the last: a row that all others are made of is no row of its own.
+        rows = [(0, 1), (made.shape[0] - 1, made.shape[0])]
+        return sources.pop() if all(self._alone(row, made, metas, params, single=single) for row in rows) else None
+
+    def _alone(
+        self, row: Interval, made: Meta, metas: Sequence[Meta], params: Mapping[str, Any], *, single: bool
+    ) -> bool:
+        reach = self.reach((row, *whole(made.shape)[1:]), made, metas, params)
+        needs = [need[0] for m, need in zip(metas, reach.needs, strict=True) if m.items and need is not None]
+        return bool(needs) and (single or (all(need == row for need in needs) and reach.made[0] == row))
 
     def reach(self, out: Region, made: Meta, metas: Sequence[Meta], params: Mapping[str, Any]) -> Reach:
         """What must be read, and what is then made, for the region `out` of the result.
@@ -128,19 +133,23 @@ class Op:
     def _grown(self, out: Region, made: Meta, params: Mapping[str, Any]) -> Region:
         region = out
         if self.depth is not None:
-            wraps = self.wraps(made, params)
             grown = grow(out, self.halo(made, params))
             inside = clip(grown, made.shape)
             region = tuple(
                 # A window at least as long as the axis is the whole axis, whatever the boundary.
-                ((0, n) if b - a >= n else (a, b)) if wrapped else edge
-                for (a, b), edge, n, wrapped in zip(grown, inside, made.shape, wraps, strict=True)
+                ((0, n) if b - a >= n else (a, b)) if continued else edge
+                for (a, b), edge, n, continued in zip(
+                    grown, inside, made.shape, self._continued(made, params), strict=True
+                )
             )
         if self.whole is not None:
-            axes = params[self.whole] if isinstance(self.whole, str) else call(self.whole, (made,), params)
-            axes = (axes,) if isinstance(axes, int) else axes
+            axes = self._whole_axes(made, params)
             region = tuple((0, made.shape[i]) if i in axes else one for i, one in enumerate(region))
         return region
+
+    def _whole_axes(self, made: Meta, params: Mapping[str, Any]) -> tuple[int, ...]:
+        axes = params[self.whole] if isinstance(self.whole, str) else call(self.whole, (made,), params)  # type: ignore[arg-type]
+        return (axes,) if isinstance(axes, int) else tuple(axes)
 
     def halo(self, meta: Meta, params: Mapping[str, Any]) -> Depth:
         """How far the op reaches before and behind an element, per axis."""
@@ -161,12 +170,17 @@ class Op:
 
     def periodic(self, made: Meta, params: Mapping[str, Any]) -> tuple[bool, ...]:
         """Axes along which a periodic continuation of the inputs continues the result."""
-        if self.reaches is not None or self.whole is not None:
+        if self.reaches is not None:
             return (False,) * made.ndim
-        if self.depth is not None:
-            still = (before == behind == 0 for before, behind in self.halo(made, params))
-            return tuple(a or b for a, b in zip(self.wraps(made, params), still, strict=True))
-        return (True,) * made.ndim
+        if self.whole is not None:
+            axes = self._whole_axes(made, params)
+            return tuple(self.depth is None and axis not in axes for axis in range(made.ndim))
+        return (True,) * made.ndim if self.depth is None else self._continued(made, params)
+
+    def _continued(self, made: Meta, params: Mapping[str, Any]) -> tuple[bool, ...]:
+        """Axes along which a filter wraps, or does not reach at all."""
+        still = (before == behind == 0 for before, behind in self.halo(made, params))
+        return tuple(a or b for a, b in zip(self.wraps(made, params), still, strict=True))
 
     def __call__(self, arrays: Sequence[Array], params: Mapping[str, Any], xp: Namespace, **injected: Any) -> Any:
         """Run the function on blocks; for a reduction, on one piece of its input."""

@@ -70,7 +70,10 @@ def evaluate(
             if need is not None
         ]
         try:
-            result = program.ops[step.name](arrays, step.params, xp)
+            metas = [program.metas[name] for name in step.of]
+            # NaN and infinity are answers; a warning from every block on every worker is noise.
+            with np.errstate(all="ignore"):
+                result = program.ops[step.name](arrays, step.params, xp, metas=metas)
         except Exception as error:
             raise StepError(step.name, _words(error)) from error
         if result.shape != shape_of(reach.made):
