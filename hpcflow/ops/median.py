@@ -8,6 +8,7 @@ from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace
 from hpcflow.ops._kernels import Kernel
 from hpcflow.ops._orders import depth, middle, result, scratch
+from hpcflow.ops._windows import swapped
 from hpcflow.parameters import Axes, Boundary, PerAxis, PositiveInt
 from hpcflow.regions import Depth, per_axis
 from hpcflow.registry import op
@@ -27,7 +28,13 @@ def reaches(
     return ((length, length),)
 
 
-@op(depth=reaches, meta=result, scratch=scratch, work=300)
+def needed(meta: Meta) -> float:
+    """Along a single axis integers are filtered as int64."""
+    as_int64 = meta.ndim == 1 and meta.dtype.kind in "biu" and meta.dtype.itemsize < 8
+    return 16 / meta.dtype.itemsize + swapped(meta) if as_int64 else scratch(meta)
+
+
+@op(depth=reaches, meta=result, scratch=needed, work=300)
 def median(
     x: Array,
     /,
