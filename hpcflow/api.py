@@ -10,7 +10,8 @@ from typing import Any
 
 import psutil
 
-from hpcflow.clusters.base import Pool, Profile, open_pool, profile
+from hpcflow.clusters.base import Pool
+from hpcflow.clusters.profiles import Profile, open_pool, profile
 from hpcflow.errors import HpcflowError
 from hpcflow.execute.arrays import Arrays
 from hpcflow.execute.lock import owned
@@ -142,7 +143,7 @@ def run(
     with MemoryWatch() as watch:
         record.watch = watch
         try:
-            outputs = [planned.run_dir, *(output.path for output in planned.outputs)]
+            outputs = [str(planned.run_dir), *(output.path for output in planned.outputs)]
             with owned(planned.flow.name, outputs), open_pool(where) as pool:
                 record.opened(pool)
                 if pool.info.dashboard:

@@ -8,7 +8,8 @@
     ├── BadItem (ValueError)         one item of a source cannot be read; can be quarantined
     ├── MissingPackage (ImportError) an optional package is not installed
     └── RunError (RuntimeError)      the run failed and can be resumed; exit code 1
-        └── BlockError               one block failed for good
+        ├── BlockError               one block failed for good
+        └── WorkerLost               the process that computed it died, again and again
 """
 
 from __future__ import annotations
@@ -130,3 +131,7 @@ class RunError(HpcflowError, RuntimeError):
 
 class BlockError(RunError):
     """One block failed for good: says the flow's line, the step, the block and the file."""
+
+
+class WorkerLost(RunError):
+    """A task's worker process died too often to try once more: nothing the task raised."""

@@ -8,24 +8,24 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import zarr
-from hpcflow.clusters.profiles import open_pool
-from hpcflow.execute.progress import Silent
-from hpcflow.spec.validate import loads
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import hpcflow
+from hpcflow.clusters.profiles import open_pool
+from hpcflow.execute.progress import Silent
 from hpcflow.execute.run import Outcome, run_plan
 from hpcflow.planning import blocks
 from hpcflow.planning.plan import make_plan
 from hpcflow.registry import get_op
+from hpcflow.spec.validate import loads
 
 MODES = ["reflect", "mirror", "nearest", "constant", "wrap"]
 REDUCTIONS = ["sum", "mean", "std", "min", "max", "argmax"]
 
 
 @st.composite
-def parameters(draw, op, ndim):
+def parameters(draw, op, ndim):  # noqa: C901, PLR0911  (one case for each op)
     """Parameters for one step, as they stand in a flow."""
     mode = {"mode": draw(st.sampled_from(MODES))}
     axis = draw(st.integers(0, ndim - 1))

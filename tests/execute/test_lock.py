@@ -20,9 +20,10 @@ with owned("first", [sys.argv[1]]):
 
 def test_a_second_owner_is_told_of_the_first(tmp_path):
     path = tmp_path / "out" / "x.npy"
-    with owned("first", [path]), pytest.raises(RunError, match=r"x\.npy` is being written by process \d+ .*`first`"):
-        with owned("second", [tmp_path / "other", path]):
-            pass
+    told = r"x\.npy` is being written by process \d+ .*`first`"
+    others = [tmp_path / "other", path]
+    with owned("first", [path]), pytest.raises(RunError, match=told), owned("second", others):
+        pass
     with owned("third", [path]):
         pass
     assert list((tmp_path / "out").iterdir()) == []

@@ -1,0 +1,89 @@
+"""What every cluster offers to a run: somewhere to submit calls, and values put beside the workers.
+
+A cluster is a file of this folder with one function of the file's own name, a context manager
+that takes a `Profile` and yields a `Pool`. Leaving it by an exception ends the workers at once;
+leaving it normally lets what runs come to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Ticket = Future[Any]
+"""A call that is under way: `result()`, `cancel()`, `add_done_callback()`, and `wait` works on it."""
+_installed: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class ClusterInfo:
+    """What the blocks run on, as the report shows it."""
+
+    kind: str
+    workers: int
+    """Processes that compute."""
+    threads: int
+    """Tasks that each of them runs at once."""
+    device: str = "cpu"
+    dashboard: str | None = None
+    """The address of Dask's dashboard; `None` where there is none."""
+
+
+class Pool(Protocol):
+    """Workers that are up and take calls."""
+
+    @property
+    def info(self) -> ClusterInfo:
+        """What it consists of."""
+
+    def install(self, key: str, value: Any) -> None:
+        """Put a small value that pickles into every worker process, also those that come later.
+
+        A task gets it back by `installed(key)`; it stays until the pool closes.
+        """
+
+    def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Ticket:
+        """Start `function(*args)` on a worker.
+
+        The ticket raises what the function raised, or `WorkerLost` if the process died too
+        often over it.
+
+        Parameters
+        ----------
+        name : str
+            What the dashboard calls it; a number behind a last hyphen is left out of the group.
+        function : callable
+            A function of a module, so that it pickles by name.
+        *args
+            What it gets; must pickle.
+        """
+
+
+def installed(key: str) -> Any:
+    """The value that the pool put here under this key; for use inside a task.
+
+    Raises
+    ------
+    KeyError
+        Where there is none.
+    """
+    return _installed[key]
+
+
+def put(key: str, value: Any) -> None:
+    """Keep a value in this process."""
+    _installed[key] = value
+
+
+def drop(key: str) -> None:
+    """Forget a value in this process."""
+    _installed.pop(key, None)
+
+
+def cores() -> int:
+    """How many cores this process may use: by affinity and by its control group."""
+    from dask.system import cpu_count  # noqa: PLC0415  (keeps `--help` quick)
+
+    return int(cpu_count())

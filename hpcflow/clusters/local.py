@@ -1,0 +1,216 @@
+"""Processes of this machine under Dask's scheduler, with its dashboard; loopback only."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from typing import Any
+
+import dask
+from distributed import Client, KilledWorker, LocalCluster, WorkerPlugin
+
+from hpcflow.clusters import _limits
+from hpcflow.clusters.base import ClusterInfo, Ticket, drop, put
+from hpcflow.clusters.profiles import Profile
+from hpcflow.errors import Mismatch, RunError, WorkerLost
+
+LOOPBACK = "127.0.0.1"
+PORT = 8787
+CONFIG = {
+    # Its MALLOC_TRIM_THRESHOLD_ is undone by `_limits.keep_memory`, its thread counts are in
+    # `_limits.ENVIRONMENT`; either would end up in this process's environment, too.
+    "distributed.nanny.pre-spawn-environ": {},
+    "distributed.worker.multiprocessing-method": "spawn",
+    # The run's window bounds what is under way. Holding tasks back in the scheduler as well
+    # costs each of them about a millisecond.
+    "distributed.scheduler.worker-saturation": "inf",
+}
+
+
+class Settle(WorkerPlugin):  # type: ignore[misc]
+    """Prepares each worker process as soon as it is up."""
+
+    name = "hpcflow-settle"
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def setup(self, worker: Any) -> None:  # noqa: ARG002
+        """Cap its pools, and leave it to the driver to report what goes wrong."""
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        _limits.settle(self.threads)
+
+
+class Install(WorkerPlugin):  # type: ignore[misc]
+    """Puts one value into each worker process, before its first task."""
+
+    def __init__(self, key: str, value: Any) -> None:
+        self.name = f"hpcflow-install-{key}"
+        self.key = key
+        self.value = value
+
+    def setup(self, worker: Any) -> None:  # noqa: ARG002
+        """Keep it where `installed` finds it."""
+        put(self.key, self.value)
+
+    def teardown(self, worker: Any) -> None:  # noqa: ARG002
+        """Forget it."""
+        drop(self.key)
+
+
+@dataclass
+class LocalPool:
+    """A pool over a `LocalCluster`."""
+
+    info: ClusterInfo
+    client: Client
+    executor: Any
+    """The client as a `concurrent.futures` executor that also takes `key`."""
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def install(self, key: str, value: Any) -> None:
+        """Register a plugin that brings the value to every worker, now and later."""
+        self.client.register_plugin(Install(key, value))
+
+    def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Ticket:
+        """Send the call to the scheduler."""
+        # A key that was used before would give the old task's result.
+        key = f"{name}-{next(self.numbers)}"
+        task = self.executor.submit(_limits.capped, function, *args, key=key)
+        future: Future[Any] = Future()
+        future.add_done_callback(partial(_cancel, task))
+        task.add_done_callback(partial(_pass_on, future))
+        return future
+
+
+def _cancel(task: Future[Any], future: Future[Any]) -> None:
+    if future.cancelled():
+        task.cancel()
+
+
+def _pass_on(future: Future[Any], task: Future[Any]) -> None:
+    """Hand a task's end to the future that stands for it, in this project's terms."""
+    if task.cancelled():
+        future.cancel()
+    if not future.set_running_or_notify_cancel():
+        return
+    error = task.exception()
+    if isinstance(error, KilledWorker):
+        died = f"the worker process died {error.allowed_failures + 1} times over it"
+        lost = WorkerLost(f"{died}; most often the system had no memory left")
+        lost.__cause__ = error
+        error = lost
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(task.result())
+
+
+@contextmanager
+def local(profile: Profile) -> Iterator[LocalPool]:
+    """Start a scheduler and worker processes on 127.0.0.1."""
+    with dask.config.set(CONFIG):
+        cluster = _start(profile)
+        try:
+            with Client(cluster, set_as_default=False) as client:
+                client.register_plugin(Settle(profile.threads))
+                link = cluster.dashboard_link if profile.dashboard is not False else None
+                info = ClusterInfo("local", profile.workers, profile.threads, profile.device, link)
+                yield LocalPool(info, client, client.get_executor(pure=False))
+        except BaseException:
+            _kill(cluster)
+            raise
+        finally:
+            cluster.close()
+
+
+def _start(profile: Profile) -> LocalCluster:
+    options: dict[str, Any] = {
+        "n_workers": profile.workers,
+        "threads_per_worker": profile.threads,
+        "host": LOOPBACK,
+        "env": _limits.ENVIRONMENT | {"ZARR_THREADING__MAX_WORKERS": str(profile.threads)},
+        # The plan bounds memory. Dask would count the pages of a memory-mapped file as the
+        # worker's own, spill, pause and at last kill it for reading a large input.
+        "memory_limit": 0,
+        "silence_logs": logging.CRITICAL,
+        **_dashboard(profile),
+        **profile.options,
+    }
+    try:
+        with _interrupts_held(), warnings.catch_warnings():
+            # Someone may take the dashboard's port between the look and the bind.
+            warnings.filterwarnings("ignore", "(?s).*Port .* is already in use", UserWarning)
+            return LocalCluster(**options)
+    except (RuntimeError, TypeError, ValueError, OSError) as error:
+        raise RunError(f"the local cluster did not start: {_root(error)}") from error
+
+
+def _root(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def _dashboard(profile: Profile) -> dict[str, Any]:
+    wanted = profile.dashboard
+    if wanted is False:
+        # The scheduler's own page on its health listens all the same: on any free port.
+        return {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": f"{LOOPBACK}:0"}}
+    if wanted is None or wanted is True:
+        return {"dashboard_address": f"{LOOPBACK}:{PORT if _free(LOOPBACK, PORT) else 0}"}
+    host, _, port = wanted.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise Mismatch(f"expected HOST:PORT or a port, found {wanted!r}", parameter="dashboard")
+    # Dask takes an address without a host as all interfaces.
+    host = host or LOOPBACK
+    if not _free(host, int(port)):
+        raise Mismatch(f"expected an address that is free, found {host}:{port} in use", parameter="dashboard")
+    return {"dashboard_address": f"{host}:{port}"}
+
+
+def _free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        # As the server will: an old connection that lingers does not take the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keep Ctrl-C from the threads and processes started meanwhile; it is the driver's alone.
+
+    A thread inherits the mask of the one that starts it, and a process that of its thread: the
+    cluster's event loop starts every worker, also those that replace a dead one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _kill(cluster: LocalCluster) -> None:
+    """End the workers now: what they compute is not wanted, and whole blocks have receipts."""
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        with suppress(ProcessLookupError, AttributeError):
+            if nanny.pid:
+                os.kill(nanny.pid, signal.SIGKILL)

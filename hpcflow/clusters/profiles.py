@@ -1,0 +1,188 @@
+"""Profiles: which cluster to start, from its name or from a small YAML file."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib import import_module
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator
+
+from hpcflow.clusters.base import Pool, cores
+from hpcflow.errors import Fault, FlowError, Location, Mismatch
+from hpcflow.parameters import ParameterFault, ParameterFaults, PositiveInt, validate
+from hpcflow.sizes import parse_size
+
+SHARED = ("base", "profiles")
+KINDS = tuple(
+    module.name
+    for module in pkgutil.iter_modules(import_module("hpcflow.clusters").__path__)
+    if module.name not in SHARED and not module.name.startswith("_")
+)
+"""Every kind of cluster: one file each in this folder."""
+SINGLE: Mapping[str, tuple[str, ...]] = {"threads": ("workers",), "synchronous": ("workers", "threads")}
+"""What a kind has one of, by its nature."""
+THREADS_PER_WORKER = 8
+"""NumPy lets go of the interpreter's lock, so a process serves several threads; not any number."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A cluster that is not started yet."""
+
+    kind: str
+    workers: int
+    """Processes."""
+    threads: int
+    """Tasks that each of them runs at once."""
+    memory: int | None = None
+    """Bytes that a whole run may use on one machine; `None` where nothing says."""
+    device: str = "cpu"
+    dashboard: str | bool | None = None
+    """Where Dask's dashboard listens; `False` for none, `None` for port 8787 or a free one."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Passed on to the Dask class, as they stand."""
+
+
+def profile(
+    chosen: str | PathLike[str] = "local",
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    memory: int | None = None,
+    dashboard: str | bool | None = None,
+) -> Profile:
+    """The cluster of a name or a file, with what the caller says taking precedence.
+
+    Parameters
+    ----------
+    chosen : str or path
+        A kind of cluster, the NAME of ``cluster/NAME.yaml``, or a path.
+    workers, threads : int, optional
+        Processes, and tasks that each runs at once. By default all cores are used, in processes
+        of up to 8 threads.
+    memory : int, optional
+        Bytes that the whole run may use on one machine.
+    dashboard : str or bool, optional
+        Where Dask's dashboard listens; `False` for none.
+
+    Raises
+    ------
+    Mismatch
+        Where there is none, or it cannot be had so.
+    FlowError
+        With every fault of its file.
+    """
+    given = {"workers": workers, "threads": threads, "memory": memory, "dashboard": dashboard}
+    keys = _find(str(chosen)) | {key: value for key, value in given.items() if value is not None}
+    for name in SINGLE.get(keys["kind"], ()):
+        if keys.setdefault(name, 1) != 1:
+            raise Mismatch(f"expected 1 for the cluster `{keys['kind']}`, found {keys[name]}", parameter=name)
+    shape = fill(keys.pop("workers", None), keys.pop("threads", None), cores())
+    return Profile(workers=shape[0], threads=shape[1], **keys)
+
+
+def fill(workers: int | None, threads: int | None, available: int) -> tuple[int, int]:
+    """How many workers, and how many threads in each, so that all cores are used."""
+    if workers is None:
+        workers = max(1, available // threads) if threads else -(-available // THREADS_PER_WORKER)
+    return workers, threads or max(1, available // workers)
+
+
+def open_pool(chosen: str | Profile) -> AbstractContextManager[Pool]:
+    """The cluster of a profile, or of its name, as a context manager that starts it."""
+    found = profile(chosen) if isinstance(chosen, str) else chosen
+    start = getattr(import_module(f"hpcflow.clusters.{found.kind}"), found.kind)
+    pool: AbstractContextManager[Pool] = start(found)
+    return pool
+
+
+def _find(name: str) -> dict[str, Any]:
+    for path in (Path("cluster") / f"{name}.yaml", Path(name)):
+        if path.is_file():
+            return _read(path)
+    if name in KINDS:
+        return {"kind": name}
+    there = sorted({*KINDS, *(path.stem for path in Path("cluster").glob("*.yaml"))})
+    listed = ", ".join(f"`{one}`" for one in there)
+    message = f"expected one of {listed} or the path of a profile, found {name!r}"
+    raise Mismatch(message, parameter="cluster", hint=_suggest(name, there))
+
+
+def _suggest(name: str, names: tuple[str, ...] | list[str]) -> str:
+    close = get_close_matches(name, names, n=1)
+    return f"did you mean `{close[0]}`?" if close else ""
+
+
+def _kind(name: str) -> str:
+    if name not in KINDS:
+        raise ValueError("one of " + ", ".join(KINDS))
+    return name
+
+
+def _size(value: str | int) -> int:
+    try:
+        return parse_size(value)
+    except ValueError:
+        raise ValueError("a size such as 2GiB or 500MB") from None
+
+
+def profile_file(
+    *,
+    kind: Annotated[str, AfterValidator(_kind)],
+    workers: PositiveInt | None = None,
+    threads: PositiveInt | None = None,
+    memory: Annotated[str | int, AfterValidator(_size)] | None = None,
+    device: Literal["cpu"] = "cpu",
+    dashboard: bool | str | None = None,
+    options: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The keys of a profile's file; those that say nothing are left out."""
+    keys = {"workers": workers, "threads": threads, "memory": memory, "dashboard": dashboard, "options": options}
+    return {"kind": kind, "device": device, **{key: value for key, value in keys.items() if value is not None}}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    try:
+        text = data.decode()
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        given = yaml.safe_load(text)
+    except UnicodeDecodeError as error:
+        message = f"expected UTF-8, found the byte {data[error.start]:#04x}"
+        raise FlowError(Fault(Location(str(path), 0, 1), message)) from None
+    except yaml.YAMLError as error:
+        message = f"expected YAML, found {getattr(error, 'problem', None) or error}"
+        raise FlowError(Fault(_place(path, text, getattr(error, "problem_mark", None)), message)) from None
+    if not isinstance(node, yaml.MappingNode):
+        raise FlowError(Fault(Location(str(path), 0, 1), "expected keys and values, `kind` among them, found none"))
+    marks = {str(key.value): (key.start_mark, value.start_mark) for key, value in node.value}
+    try:
+        return profile_file(**validate(profile_file, {str(key): value for key, value in given.items()}))
+    except ParameterFaults as error:
+        raise FlowError(*(_fault(one, path, text, marks) for one in error.faults)) from None
+
+
+def _fault(found: ParameterFault, path: Path, text: str, marks: Mapping[str, Any]) -> Fault:
+    on_key, on_value = marks.get(found.name, (None, None))
+    if found.kind == "unknown":
+        message = f"expected a key of a profile, found `{found.name}`"
+        hint = _suggest(found.name, found.choices) or "it takes " + ", ".join(f"`{one}`" for one in found.choices)
+        return Fault(_place(path, text, on_key), message, hint)
+    if found.kind == "missing":
+        return Fault(_place(path, text, None), f"expected `{found.name}`, found none", "one of " + ", ".join(KINDS))
+    return Fault(_place(path, text, on_value), found.message, found.hint)
+
+
+def _place(path: Path, text: str, mark: Any) -> Location:
+    if mark is None:
+        return Location(str(path), 0, 1)
+    lines = text.splitlines()
+    return Location(str(path), mark.line + 1, mark.column + 1, lines[mark.line] if mark.line < len(lines) else "")

@@ -1,0 +1,47 @@
+"""Threads of this process: nothing to start, nothing to pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpcflow.clusters import _limits
+from hpcflow.clusters.base import ClusterInfo, Ticket, drop, put
+from hpcflow.clusters.profiles import Profile
+
+
+@dataclass
+class ThreadPool:
+    """A pool over a `ThreadPoolExecutor`."""
+
+    info: ClusterInfo
+    executor: ThreadPoolExecutor
+    keys: set[str] = field(default_factory=set)
+
+    def install(self, key: str, value: Any) -> None:
+        """Keep the value in this process, which is the only one."""
+        self.keys.add(key)
+        put(key, value)
+
+    def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Ticket:  # noqa: ARG002
+        """Queue the call; it runs as soon as a thread is free."""
+        return self.executor.submit(_limits.capped, function, *args)
+
+
+@contextmanager
+def threads(profile: Profile) -> Iterator[ThreadPool]:
+    """Start them."""
+    number = profile.threads
+    _limits.settle(number)
+    executor = ThreadPoolExecutor(number, thread_name_prefix="hpcflow")
+    pool = ThreadPool(ClusterInfo("threads", 1, number, profile.device), executor)
+    try:
+        yield pool
+    finally:
+        executor.shutdown(cancel_futures=True)
+        _limits.release()
+        for key in pool.keys:
+            drop(key)

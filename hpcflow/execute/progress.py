@@ -1,0 +1,62 @@
+"""What a run tells while it goes on. Nothing here prints; the command line shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+
+class Progress(Protocol):
+    """Told of a run's events, from the thread that runs it; must return at once."""
+
+    def start(self, stages: Sequence[tuple[str, int]]) -> None:
+        """Before the first block: each stage's name and number of blocks, in order."""
+
+    def stage(self, name: str, total_blocks: int) -> None:
+        """A stage begins, or its number of blocks is only now known."""
+
+    def block(
+        self, name: str, done: int, bytes_read: int, bytes_written: int, failures: int, *, memory: int = 0
+    ) -> None:
+        """One more block of a stage is finished, or more.
+
+        Parameters
+        ----------
+        name : str
+            The stage.
+        done : int
+            Blocks finished since the stage began, with those that an earlier run finished.
+        bytes_read, bytes_written : int
+            For the blocks that are new since the last call.
+        failures : int
+            Bad items of the whole run so far.
+        memory : int
+            Bytes in use over all workers; 0 where it was not measured.
+        """
+
+    def note(self, text: str) -> None:
+        """Something worth a line of its own: the dashboard's address, a retry."""
+
+    def end(self, report: Any) -> None:
+        """The run is over; `report` is `None` where it failed."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def start(self, stages: Sequence[tuple[str, int]]) -> None:
+        """Ignore it."""
+
+    def stage(self, name: str, total_blocks: int) -> None:
+        """Ignore it."""
+
+    def block(
+        self, name: str, done: int, bytes_read: int, bytes_written: int, failures: int, *, memory: int = 0
+    ) -> None:
+        """Ignore it."""
+
+    def note(self, text: str) -> None:
+        """Ignore it."""
+
+    def end(self, report: Any) -> None:
+        """Ignore it."""
