@@ -120,10 +120,11 @@ class Stage:
     @property
     def grain(self) -> Shape:
         """Blocks are multiples of this, so that every chunk or shard has one writer."""
-        grains = [write.target.grain[: len(self.domain)] for write in self.writes]
-        return tuple(min(lcm(*axis), n) for axis, n in zip(zip(*grains, strict=True), self.domain, strict=True)) or (
-            1,
-        ) * len(self.domain)
+        grain = [1] * len(self.domain)
+        for write in self.writes:
+            units = write.target.grain[: len(grain)]
+            grain = [min(lcm(g, unit), n) for g, unit, n in zip(grain, units, self.domain, strict=True)]
+        return tuple(grain)
 
     @property
     def ends(self) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """Any flow, cut into any blocks and tiles, on any executor: the whole-array answer."""
 
-import json
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+import yaml
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -95,7 +95,7 @@ def flows(draw, folder):
         kind = draw(st.sampled_from(["npy", "zarr"]))
         sinks[name] = {"to": kind, "of": name, "path": str(Path(folder, f"{name}.{kind}"))}
     source = {"from": "npy", "path": str(Path(folder, "x.npy"))}
-    return json.dumps({"flow": "any", "sources": {"x": source}, "steps": steps, "sinks": sinks})
+    return yaml.safe_dump({"flow": "any", "sources": {"x": source}, "steps": steps, "sinks": sinks})
 
 
 def whole(flow):
@@ -112,7 +112,7 @@ def whole(flow):
             one = axis[0] if len(axis) == 1 else None if node.use == "argmax" else axis
             values[node.name] = getattr(np, node.use)(arrays[0], axis=one, keepdims=node.params["keepdims"])
         else:
-            values[node.name] = op(arrays, node.params, np)
+            values[node.name] = op(arrays, node.params, np, metas=[flow.nodes[name].meta for name in node.of])
     return values
 
 
