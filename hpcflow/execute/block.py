@@ -55,6 +55,8 @@ class Job:
     stage: Stage
     receipts: str
     """The folder of its receipts."""
+    run: str
+    """Tells this run's receipts from those of others."""
 
 
 def run_blocks(key: str, numbers: Sequence[int]) -> list[BlockResult]:
@@ -63,7 +65,7 @@ def run_blocks(key: str, numbers: Sequence[int]) -> list[BlockResult]:
     receipts: list[Receipt] = []
     results = [run_block(job.stage, number, receipts) for number in numbers]
     if receipts:
-        append(job.receipts, receipts)
+        append(job.receipts, job.run, receipts)
     return results
 
 

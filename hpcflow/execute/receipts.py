@@ -14,10 +14,9 @@ from __future__ import annotations
 import base64
 import json
 import os
-import uuid
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,16 +81,11 @@ def _unpack(dtype: str, shape: list[int], content: str) -> Any:
     return np.frombuffer(base64.b64decode(content), dtype).reshape(shape)
 
 
-def append(folder: str, receipts: list[Receipt]) -> None:
-    """Add receipts to this process's own journal, in one write."""
-    os.write(_journal(folder, os.getpid()), b"".join(receipt.line() for receipt in receipts))
-
-
-@lru_cache(maxsize=64)
-def _journal(folder: str, pid: int) -> int:
+def append(folder: str, run: str, receipts: list[Receipt]) -> None:
+    """Add receipts to this process's own journal of one run, in one write."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    name = Path(folder, f"{pid}-{uuid.uuid4().hex[:8]}.jsonl")
-    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    with Path(folder, f"{run}-{socket.gethostname()}-{os.getpid()}.jsonl").open("ab", buffering=0) as journal:
+        journal.write(b"".join(receipt.line() for receipt in receipts))
 
 
 def read(folder: Path) -> Iterator[Receipt]:

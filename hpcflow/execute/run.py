@@ -89,8 +89,9 @@ def _allowed(plan: Plan, max_bad: float) -> int:
 def run_stage(plan: Plan, stage: Stage, pool: Pool, outcome: Outcome, *, allowed: int, progress: Progress) -> None:
     """Run the blocks of one stage that no earlier run has finished, a bounded number at a time."""
     folder = plan.run_dir / "receipts" / f"{stage.name}-{stage_key(stage)}"
-    key = f"{stage.name}-{uuid.uuid4().hex[:8]}"
-    pool.install(key, Job(stage, str(folder.absolute())))
+    run = uuid.uuid4().hex[:12]
+    key = f"{stage.name}-{run}"
+    pool.install(key, Job(stage, str(folder.absolute()), run))
     account = _Account(plan, stage, outcome, allowed, progress)
     progress.stage(stage.name, stage.tasks)
     targets = [write.target for write in stage.writes]
