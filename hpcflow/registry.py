@@ -56,6 +56,7 @@ class Op:
     tile: bool = True
     scratch: Callable[..., float] | float = 1.0
     work: float = 1.0
+    identity: Callable[..., Any] | None = None
     version: int = 1
 
     @property
@@ -253,6 +254,7 @@ def op(
     tile: bool = True,
     scratch: Callable[..., float] | float = 1.0,
     work: float = 1.0,
+    identity: Callable[..., Any] | None = None,
     version: int = 1,
 ) -> Callable[[F], F]:
     """Declare a blockwise op: a pure function from blocks to a block.
@@ -283,11 +285,14 @@ def op(
         Bytes needed while it runs, beyond inputs and result, per byte of its inputs.
     work : float
         What making one element costs, beside copying it; the planner weighs halos by it.
+    identity : callable, optional
+        ``(**params) -> JSON values`` of what else the result depends on: a file's digest.
     version : int
         Raised when the op's results change, so that finished blocks are computed again.
     """
     names = {"depth": depth, "whole": whole, "reaches": reach, "makes": meta, "inputs": inputs}
-    return _declare("ops", {**names, "tile": tile, "scratch": scratch, "work": work, "version": version})
+    costs = {"tile": tile, "scratch": scratch, "work": work}
+    return _declare("ops", {**names, **costs, "identity": identity, "version": version})
 
 
 def reduction(

@@ -26,7 +26,7 @@ import xxhash
 from hpcflow.digests import digest_json
 from hpcflow.meta import Bad
 from hpcflow.planning.stages import Stage
-from hpcflow.registry import Partial, get_op
+from hpcflow.registry import Partial, call, get_op
 
 VERSION = 1
 """Raised when what a block's bytes depend on changes in hpcflow itself."""
@@ -107,8 +107,10 @@ def stage_key(stage: Stage) -> str:
 
     def applied(op: str, of: tuple[str, ...], params: Mapping[str, Any]) -> list[Any]:
         # An expression names its nodes, so its text is only comparable together with them.
-        named = list(of) if get_op(op).inputs is not None else []
-        return [op, get_op(op).version, [names[name] for name in of], named, dict(params)]
+        one = get_op(op)
+        named = list(of) if one.inputs is not None else []
+        other = None if one.identity is None else call(one.identity, (), params)
+        return [op, one.version, [names[name] for name in of], named, dict(params), other]
 
     return digest_json(
         {

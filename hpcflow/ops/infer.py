@@ -65,7 +65,12 @@ def scratch(meta: Meta, *, model: str, weights: str | None, sha256: str | None) 
     return find(model, weights, sha256).activations / meta.dtype.itemsize
 
 
-@op(reach=reach, meta=result, tile=False, scratch=scratch)
+def identity(*, model: str, weights: str | None, sha256: str | None) -> str:
+    """The digest of the weights, or of the model file."""
+    return find(model, weights, sha256).digest
+
+
+@op(reach=reach, meta=result, tile=False, scratch=scratch, identity=identity)
 def infer(
     x: Array,
     /,

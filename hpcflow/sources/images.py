@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import glob
-import hashlib
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from hpcflow.digests import digest_json
 from hpcflow.errors import BadItem, Mismatch
 from hpcflow.meta import Bad, Meta
 from hpcflow.namespace import Array
@@ -56,7 +56,12 @@ class Photos:
     @property
     def identity(self) -> dict[str, Any]:
         """Which files, when they last changed, and how they are brought to one shape."""
-        return {"photos": self.stamp, "fit": asdict(self.fit)}
+        return {"path": self.root, "photos": self.stamp, "fit": asdict(self.fit)}
+
+    def state(self, region: Region) -> str:
+        """What tells that the photos in `region` are the same files as before."""
+        first, last = region[0]
+        return digest_json([_stamps(self.root, self.items[first:last]), asdict(self.fit)])
 
     def read(self, region: Region) -> Array:
         """The pixels in `region`; raises `BadItem` for the first photo that cannot be read."""
@@ -136,7 +141,8 @@ def images(
             hint=f"photos are files ending in {', '.join(SUFFIXES)}",
         )
     fit = Fit(height, width, short, interpolation, channels, reduce)
-    return Photos(str(Path.cwd()), items, _stamp(items), fit)
+    root = str(Path.cwd())
+    return Photos(root, items, digest_json(_stamps(root, items)), fit)
 
 
 def _found(path: str) -> tuple[str, ...]:
@@ -160,13 +166,13 @@ def _is_photo(path: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
-def _stamp(items: tuple[str, ...]) -> str:
-    digest = hashlib.sha256()
+def _stamps(root: str, items: tuple[str, ...]) -> list[tuple[str, int, int]]:
+    stamps = []
     for item in items:
         try:
-            status = Path(item).stat()
-            line = (item, status.st_size, status.st_mtime_ns)
-        except (OSError, ValueError):
-            line = (item, -1, -1)  # it will be a bad item
-        digest.update(repr(line).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+            status = Path(root, item).stat()
+        except (OSError, ValueError):  # it will be a bad item
+            stamps.append((item, -1, -1))
+        else:
+            stamps.append((item, status.st_size, status.st_mtime_ns))
+    return stamps

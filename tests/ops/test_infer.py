@@ -1,5 +1,6 @@
 """The op `infer`: what it takes, what it makes, and that blocks do not matter."""
 
+import hashlib
 import subprocess
 import sys
 from itertools import pairwise
@@ -44,6 +45,15 @@ def test_meta_and_reach():
     assert reach.made == ((2, 4), (0, 1000))
     assert reach.needs == (((2, 4), (0, 224), (0, 224), (0, 3)),)
     assert op.scratch(meta, model="efficientnet_lite0", weights=None, sha256=None) > 50
+
+
+def test_a_changed_model_file_is_another_model(tmp_path):
+    path = tmp_path / "model.pt2"
+    found = []
+    for content in (b"one", b"another"):
+        path.write_bytes(content)
+        found.append(get_op("infer").identity(model=str(path), weights=None, sha256=None))
+    assert found == [hashlib.sha256(content).hexdigest() for content in (b"one", b"another")]
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18"])

@@ -298,6 +298,18 @@ def test_identity_follows_the_files_and_the_fit(tmp_path):
     assert images(path=str(tmp_path)).identity != after
 
 
+def test_the_state_of_a_block_follows_its_own_photos(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(noise(9, 9)).save(tmp_path / name)
+    source = images(path=str(tmp_path))
+    frame = whole(source.meta.shape)[1:]
+    before = [source.state(((i, i + 1), *frame)) for i in range(2)]
+    (tmp_path / "b.png").unlink()
+    after = [source.state(((i, i + 1), *frame)) for i in range(2)]
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+
+
 def test_it_pickles_small_and_without_pixels(tmp_path):
     (tmp_path / "list.txt").write_text("".join(f"{index:06}.jpg\n" for index in range(10_000)))
     source = images(path=str(tmp_path / "list.txt"))
