@@ -1,0 +1,83 @@
+"""What the documents (tables, JSON, pictures) have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hpcflow.errors import Mismatch
+from hpcflow.meta import Column, Meta
+
+
+@contextmanager
+def published(path: str) -> Iterator[Path]:
+    """A file to write to, which gets the name `path` once it is whole and on the disk."""
+    part = Path(path + ".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield part
+        with part.open("r+b") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    folder = os.open(part.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def existing(path: str | None) -> str | None:
+    """The absolute path of a file that is there; raises `FileNotFoundError` where it is not."""
+    if path is None:
+        return None
+    Path(path).stat()
+    return str(Path(path).absolute())
+
+
+def class_names(path: str | None) -> list[str]:
+    """The lines of a file with one class name per line, the first for class 0."""
+    return [] if path is None else Path(path).read_text(encoding="utf-8-sig").splitlines()
+
+
+def class_name(names: Sequence[str], number: int) -> str:
+    """A class's name, or its number where it has none."""
+    return names[number] if 0 <= number < len(names) else f"class {number}"
+
+
+def is_ranking(meta: Meta) -> bool:
+    """Whether the elements are records of `top_k`."""
+    return meta.dtype.names is not None and {"class_id", "score"} <= set(meta.dtype.names)
+
+
+def expect_reals(metas: Sequence[Meta], into: str) -> None:
+    """Raise `Mismatch` unless the arrays hold real numbers or records of them."""
+    for meta in metas:
+        kinds = [meta.dtype[name] for name in meta.dtype.names] if meta.dtype.names else [meta.dtype]
+        if any(kind.kind not in "biuf" for kind in kinds):
+            raise Mismatch(f"expected real numbers to write to {into}, found {meta.dtype}")
+
+
+def first_labels(column: Column, names: Sequence[str], limit: int = 20) -> str | None:
+    """A table, as text, of the best class of each item; `None` where there is no such thing."""
+    if not (is_ranking(column.meta) and column.items and column.array.ndim == 2):
+        return None
+    rows = [("path", "label", "score")]
+    for index, item in enumerate(column.items[:limit]):
+        if index in column.bad:
+            rows.append((printable(item), "unreadable", ""))
+            continue
+        best = column.array[index, 0]
+        rows.append((printable(item), class_name(names, int(best["class_id"])), f"{best['score']:.3f}"))
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in rows]
+    more = len(column.items) - limit
+    return "\n".join([*lines, *([f"… and {more:,} more"] if more > 0 else [])])
+
+
+def printable(path: str) -> str:
+    """A path as text that any encoding of Unicode takes: bytes that are none are replaced."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

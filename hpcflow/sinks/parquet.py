@@ -1,0 +1,38 @@
+"""Tables as Parquet files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hpcflow.registry import sink
+from hpcflow.sinks._document import existing
+from hpcflow.sinks._table import Table
+
+
+@sink
+def parquet(*, path: str, labels: str | None = None) -> Table:
+    """Write a table to a Parquet file, one row per element.
+
+    Photos ranked by `top_k` have the columns ``path, rank, class_id, label, score``, with ranks
+    from 1. Any other array has one column per axis, by its name, and one with the values, by the
+    node's name. An item that could not be read has one row: its path, and nulls.
+
+    Parameters
+    ----------
+    path : str
+        The file to write; it is replaced once the new one is whole.
+    labels : str
+        A text file with one class name per line, the first for class 0: adds the column `label`.
+
+    Examples
+    --------
+    labels: {to: parquet, of: best, path: out/labels.parquet, labels: data/imagenet1k_classes.txt}
+    """
+    return Table(str(Path(path).absolute()), existing(labels), _writer)
+
+
+def _writer(path: Path, schema: Any) -> Any:
+    from pyarrow.parquet import ParquetWriter  # noqa: PLC0415
+
+    return ParquetWriter(path, schema, compression="zstd")
