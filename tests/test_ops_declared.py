@@ -100,3 +100,9 @@ def test_declaring_an_op_imports_nothing_heavy():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", sorted({*OPS} - {"top_k"}))
+def test_an_op_does_not_choose_where_it_runs(name):
+    # `top_k` alone makes its records with NumPy: CuPy has none.
+    assert {"np", "numpy", "scipy"}.isdisjoint(get_op(name).function.__code__.co_names)

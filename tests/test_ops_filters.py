@@ -250,11 +250,16 @@ FLAT3 = [[1, 1, 1]]
 @pytest.mark.parametrize(
     ("name", "given", "parameter", "message"),
     [
-        ("uniform", {"size": [3]}, "size", "expected one value for each of 2 axes, found 1"),
-        ("uniform", {"origin": 2}, "origin", "expected -1 to 1 for a window of 3 along axis `y`, found 2"),
-        ("gaussian", {"sigma": 1, "radius": [1, 2, 3]}, "radius", "expected one value for each of 2 axes, found 3"),
-        ("sobel", {"mode": ["wrap"]}, "mode", "expected one value for each of 2 axes, found 1"),
-        ("laplace", {"mode": ["wrap"]}, "mode", "expected one value for each of 2 axes, found 1"),
+        ("uniform", {"size": [3]}, "size", "expected one `size` for each of 2 axes, found 1"),
+        (
+            "uniform",
+            {"origin": 2},
+            "origin",
+            "expected an `origin` from -1 to 1 for 3 elements along axis `y`, found 2",
+        ),
+        ("gaussian", {"sigma": 1, "radius": [1, 2, 3]}, "radius", "expected one `radius` for each of 2 axes, found 3"),
+        ("sobel", {"mode": ["wrap"]}, "mode", "expected one `mode` for each of 2 axes, found 1"),
+        ("laplace", {"mode": ["wrap"]}, "mode", "expected one `mode` for each of 2 axes, found 1"),
         ("median", {}, None, "expected `size` or `footprint`, found neither"),
         ("minimum", {"size": 3, "footprint": FLAT3}, "size", "expected `size` or `footprint`, found both"),
         ("maximum", {"footprint": [[0, 0]]}, "footprint", "expected at least one element that is not 0"),
@@ -268,19 +273,19 @@ FLAT3 = [[1, 1, 1]]
             "correlate",
             {"weights": [1, 2]},
             "weights",
-            "expected lists nested 2 deep, one level for each axis, found 1",
+            "expected `weights` nested 2 deep, once for each axis, found 1",
         ),
         (
             "convolve",
             {"weights": FLAT3, "axes": ["x", "y"]},
             "axes",
-            "expected axes in increasing order, as the kernel's are, found [1, 0]",
+            "expected `axes` in increasing order, as the kernel's are, found [1, 0]",
         ),
         (
             "convolve",
             {"weights": FLAT3, "origin": [0, -2]},
             "origin",
-            "expected -1 to 1 for a window of 3 along axis `x`, found -2",
+            "expected an `origin` from -1 to 1 for 3 elements along axis `x`, found -2",
         ),
     ],
 )
@@ -317,7 +322,7 @@ def test_dtypes_that_scipy_refuses_are_refused_before_the_run(name, dtype):
 
 @pytest.mark.parametrize("name", ["median", "uniform"])
 def test_nan_beyond_the_ends_of_integers_is_refused(name):
-    with pytest.raises(Mismatch, match="expected a value that uint8 can hold, found nan"):
+    with pytest.raises(Mismatch, match="expected a `cval` that uint8 can hold, found nan"):
         meta_of(name, Meta((5,), "u1"), size=3, cval=float("nan"))
 
 

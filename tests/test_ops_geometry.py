@@ -9,6 +9,9 @@ from scipy import special
 
 from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
+from hpcflow.ops.concatenate import concatenate
+from hpcflow.ops.isel import isel
+from hpcflow.ops.stack import stack
 from hpcflow.parameters import ParameterFaults
 
 SHAPES = st.lists(st.sampled_from([1, 2, 3, 5, 7]), min_size=1, max_size=4).map(tuple)
@@ -58,6 +61,13 @@ def test_isel(data):
             run(data.draw, "isel", [x], indexers=indexers)
     else:
         same(run(data.draw, "isel", [x], indexers=indexers), expected)
+
+
+def test_on_its_own_an_op_takes_whole_arrays():
+    x = np.arange(20).reshape(4, 5)
+    np.testing.assert_array_equal(isel(x, indexers={0: -1, 1: "3:0:-2"}), x[-1, 3:0:-2])
+    np.testing.assert_array_equal(stack(x, x + 0.5, axis=1, xp=np), np.stack([x, x + 0.5], axis=1))
+    np.testing.assert_array_equal(concatenate(x, x, axis=1, xp=np), np.concatenate([x, x], axis=1))
 
 
 def test_isel_by_name_keeps_the_other_names():
@@ -231,7 +241,13 @@ PLANE = Meta((3, 4), "f4", ("y", "x"))
             "indexers",
             "expected a step other than 0 along axis `x`, found ::0",
         ),
-        ("isel", [PLANE], {"indexers": {"x": 1, -1: 2}}, "indexers", "expected each axis once, found 'x', -1"),
+        (
+            "isel",
+            [PLANE],
+            {"indexers": {"x": 1, -1: 2}},
+            "indexers",
+            "expected each axis once in `indexers`, found [x, -1]",
+        ),
         ("transpose", [PLANE], {"axes": ["y", 0]}, "axes", "expected each of 2 axes once, found [0, 0]"),
         (
             "stack",
@@ -240,8 +256,8 @@ PLANE = Meta((3, 4), "f4", ("y", "x"))
             None,
             "expected inputs of one shape, found (3, 4) and (3, 5)",
         ),
-        ("stack", [PLANE], {"axis": 3}, "axis", "expected a place from -3 to 2 for the new axis, found 3"),
-        ("stack", [PLANE], {"dim": "x"}, "dim", "expected a name that no axis has, found 'x'"),
+        ("stack", [PLANE], {"axis": 3}, "axis", "expected a place from -3 to 2 for the new `axis`, found 3"),
+        ("stack", [PLANE], {"dim": "x"}, "dim", "expected a `dim` that no axis is called, found 'x'"),
         (
             "stack",
             [PLANE, Meta((3, 4), [("a", "f4")])],
@@ -262,10 +278,10 @@ PLANE = Meta((3, 4), "f4", ("y", "x"))
             [PLANE],
             {"mean": [1, 2], "std": 1},
             "mean",
-            "expected one number, or one for each of 4 along axis `x`, found 2",
+            "expected one `mean`, or one for each of 4 along axis `x`, found 2",
         ),
-        ("normalize", [PLANE], {"mean": 1, "std": 0}, "std", "expected numbers other than 0, found 0.0"),
-        ("top_k", [PLANE], {"k": 5}, "k", "expected at most the 4 elements along axis `x`, found 5"),
+        ("normalize", [PLANE], {"mean": 1, "std": 0}, "std", "expected a `std` other than 0, found 0.0"),
+        ("top_k", [PLANE], {"k": 5}, "k", "expected a `k` of at most 4, the length of axis `x`, found 5"),
         ("softmax", [Meta((3,), "c8")], {}, None, "expected an input of real numbers, found complex64"),
     ],
 )
@@ -277,7 +293,7 @@ def test_what_does_not_fit_is_refused(name, metas, given, parameter, message):
 
 @pytest.mark.parametrize("index", ["1", "a:b", "1:2:3:4", [1], [1, 2, 3, 4]])
 def test_an_index_that_is_none_is_refused(index):
-    with pytest.raises(ParameterFaults, match="a position, or start, stop and step"):
+    with pytest.raises(ParameterFaults, match="a position, or a range of them as `start:stop:step`"):
         meta_of("isel", PLANE, indexers={"x": index})
 
 

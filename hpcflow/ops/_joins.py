@@ -11,8 +11,8 @@ from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
 
 
-def common_dtype(metas: Sequence[Meta]) -> np.dtype[Any]:
-    """The dtype that holds all inputs' values, by NumPy's rules."""
+def common_dtype(metas: Sequence[Any]) -> np.dtype[Any]:
+    """The dtype that holds all inputs' values, by NumPy's rules; of metas or arrays."""
     try:
         return np.result_type(*(m.dtype for m in metas))
     except TypeError:

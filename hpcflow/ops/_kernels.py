@@ -9,10 +9,13 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from hpcflow.errors import Mismatch
+from hpcflow.expectations import Says
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.ops._windows import boundaries, check_lengths, check_origins, filtered, halo, origins, window
 from hpcflow.regions import Depth
+
+NESTED = "a list of numbers, nested once for each axis"
 
 
 def _rectangular(value: list[Any]) -> list[Any]:
@@ -21,7 +24,7 @@ def _rectangular(value: list[Any]) -> list[Any]:
     except ValueError:
         size = 0
     if size == 0:
-        raise ValueError("numbers in lists, nested once for each axis, all rows of a level equally long")
+        raise ValueError(f"{NESTED}, with rows of one length")
     return value
 
 
@@ -29,7 +32,12 @@ def _all_numbers(value: Any) -> bool:
     return all(map(_all_numbers, value)) if isinstance(value, list) else isinstance(value, (int, float))
 
 
-Kernel = Annotated[list[Any], AfterValidator(_rectangular), Field(json_schema_extra={"examples": [[[0, 1], [1, 0]]]})]
+Kernel = Annotated[
+    list[Any],
+    AfterValidator(_rectangular),
+    Field(json_schema_extra={"examples": [[[0, 1], [1, 0]]]}),
+    Says(NESTED, "lists of numbers, nested once for each axis"),
+]
 """An array written out: numbers in lists, nested once for each axis."""
 
 
@@ -39,13 +47,15 @@ def kernel(name: str, value: list[Any], axes: Sequence[int], ndim: int, dtype: A
     if array.ndim != len(axes):
         hint = "say with `axes` which axes it lies along" if array.ndim < len(axes) else ""
         raise Mismatch(
-            f"expected lists nested {len(axes)} deep, one level for each axis, found {array.ndim}",
+            f"expected `{name}` nested {len(axes)} deep, once for each axis, found {array.ndim}",
             parameter=name,
             hint=hint,
         )
     if list(axes) != sorted(axes):
         # SciPy lays the kernel along the sorted axes, its origins along the unsorted ones.
-        raise Mismatch(f"expected axes in increasing order, as the kernel's are, found {list(axes)}", parameter="axes")
+        raise Mismatch(
+            f"expected `axes` in increasing order, as the kernel's are, found {list(axes)}", parameter="axes"
+        )
     return array[tuple(slice(None) if axis in axes else None for axis in range(ndim))]
 
 

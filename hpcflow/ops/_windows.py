@@ -20,7 +20,7 @@ def check_lengths(axes: Sequence[int], **given: Any) -> None:
     """Refuse a list that has not one value for each of `axes`."""
     for name, value in given.items():
         if isinstance(value, list) and len(value) != len(axes):
-            raise Mismatch(f"expected one value for each of {len(axes)} axes, found {len(value)}", parameter=name)
+            raise Mismatch(f"expected one `{name}` for each of {len(axes)} axes, found {len(value)}", parameter=name)
 
 
 # An op's annotations say what a flow may give; what these get has its axes resolved to numbers.
@@ -51,8 +51,8 @@ def check_origins(meta: Meta, sizes: Sequence[int], shifts: Sequence[int]) -> No
         if min(window(size, origin)) < 0:
             name = meta.dims[axis] or axis
             raise Mismatch(
-                f"expected {-(size // 2)} to {(size - 1) // 2} for a window of {size} along axis `{name}`, "
-                f"found {origin}",
+                f"expected an `origin` from {-(size // 2)} to {(size - 1) // 2} for {size} elements along "
+                f"axis `{name}`, found {origin}",
                 parameter="origin",
             )
 
@@ -99,7 +99,7 @@ def filtered(meta: Meta, cval: float = 0.0, *, boolean: bool = False, imaginary:
         hint = "cast it first: `op: astype`, `dtype: float32`" if dtype.kind in "bf" else ""
         raise Mismatch(f"expected an input of {', '.join(kinds[:-1])} or {kinds[-1]}, found {dtype}", hint=hint)
     if isnan(cval) and dtype.kind not in "fc":
-        raise Mismatch(f"expected a value that {dtype} can hold, found nan", parameter="cval")
+        raise Mismatch(f"expected a `cval` that {dtype} can hold, found nan", parameter="cval")
     return replace(meta, dtype=dtype)
 
 

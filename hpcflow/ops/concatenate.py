@@ -34,7 +34,7 @@ def reach(out: Region, metas: Sequence[Meta], *, axis: int) -> Reach:
 
 
 @op(reach=reach, meta=result, scratch=0)
-def concatenate(*arrays: Array, axis: Axis = 0, metas: Sequence[Meta], xp: Namespace) -> Array:
+def concatenate(*arrays: Array, axis: Axis = 0, metas: Sequence[Meta] = (), xp: Namespace) -> Array:
     """Put arrays one behind the other along an axis they have, as `numpy.concatenate`.
 
     Parameters
@@ -47,4 +47,4 @@ def concatenate(*arrays: Array, axis: Axis = 0, metas: Sequence[Meta], xp: Names
     series: {op: concatenate, of: [morning, evening], axis: time}
     """
     # A block may lie in some of the inputs only; its dtype is that of all.
-    return xp.concatenate(arrays, axis=axis, dtype=common_dtype(metas))
+    return xp.concatenate(arrays, axis=axis, dtype=common_dtype(metas or arrays))

@@ -10,24 +10,29 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from hpcflow.errors import Mismatch
+from hpcflow.expectations import Says
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.parameters import Axis
 from hpcflow.regions import Interval, Region
 from hpcflow.registry import Reach, op
 
+POSITIONS = "a position, or a range of them as `start:stop:step` or a list"
 NUMBER = r"\s*(-?\d+)?\s*"
 
 
 def _well_formed(index: Any) -> Any:
     fits = not isinstance(index, str) or re.fullmatch(f"{NUMBER}:{NUMBER}(:{NUMBER})?", index)
     if not fits or (isinstance(index, list) and len(index) not in (2, 3)):
-        raise ValueError("a position, or start, stop and step as `start:stop:step` or a list")
+        raise ValueError(POSITIONS)
     return index
 
 
 Index = Annotated[
-    int | str | list[int | None], AfterValidator(_well_formed), Field(json_schema_extra={"examples": [0, "10:-10:2"]})
+    int | str | list[int | None],
+    AfterValidator(_well_formed),
+    Field(json_schema_extra={"examples": [0, "10:-10:2"]}),
+    Says(POSITIONS, "positions, or ranges of them as `start:stop:step` or lists"),
 ]
 """One position, or a range of them as in Python: a string ``start:stop:step`` or a list."""
 
@@ -91,7 +96,7 @@ def _span(axis: int, extent: int, wanted: Mapping[int, Interval], indexers: Mapp
 
 
 @op(reach=reach, meta=result, scratch=0)
-def isel(x: Array, /, *, indexers: dict[Axis, Index]) -> Array:
+def isel(x: Array, /, *, indexers: dict[Axis, Index], metas: Sequence[Meta] = ()) -> Array:
     """Pick elements by position: crop, stride, reverse, or take one plane, as `xarray.DataArray.isel`.
 
     Parameters
@@ -105,8 +110,11 @@ def isel(x: Array, /, *, indexers: dict[Axis, Index]) -> Array:
     --------
     crop: {op: isel, of: volume, indexers: {z: 10, y: "100:-100", x: "::2"}}
     """
-    # A block begins and ends with a picked element, so where it lies makes no difference.
     index: list[Any] = [slice(None)] * x.ndim
     for axis, one in indexers.items():
-        index[int(axis)] = 0 if isinstance(one, int) else slice(None, None, slice_of(one).step)
+        at = one if isinstance(one, int) else slice_of(one)
+        if metas:
+            # A block begins and ends with a picked element, so where it lies makes no difference.
+            at = 0 if isinstance(at, int) else slice(None, None, at.step)
+        index[int(axis)] = at
     return x[(*index, ...)]  # with `...` an array even of no axes

@@ -26,10 +26,11 @@ def result(meta: Meta, *, mean: Any, std: Any, axis: int) -> Meta:
         if isinstance(value, list) and len(value) != n:
             label = meta.dims[axis] or axis
             raise Mismatch(
-                f"expected one number, or one for each of {n} along axis `{label}`, found {len(value)}", parameter=name
+                f"expected one `{name}`, or one for each of {n} along axis `{label}`, found {len(value)}",
+                parameter=name,
             )
     if not np.all(std):
-        raise Mismatch(f"expected numbers other than 0, found {std}", parameter="std")
+        raise Mismatch(f"expected a `std` other than 0, found {std}", parameter="std")
     return replace(meta, dtype=_float(meta.dtype))
 
 

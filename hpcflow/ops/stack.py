@@ -19,10 +19,11 @@ def result(*metas: Meta, axis: int, dim: str | None) -> Meta:
     shape = metas[0].shape
     if not -len(shape) - 1 <= axis <= len(shape):
         raise Mismatch(
-            f"expected a place from {-len(shape) - 1} to {len(shape)} for the new axis, found {axis}", parameter="axis"
+            f"expected a place from {-len(shape) - 1} to {len(shape)} for the new `axis`, found {axis}",
+            parameter="axis",
         )
     if dim is not None and dim in dims:
-        raise Mismatch(f"expected a name that no axis has, found {dim!r}", parameter="dim")
+        raise Mismatch(f"expected a `dim` that no axis is called, found {dim!r}", parameter="dim")
     at = axis % (len(shape) + 1)
     dims = (*dims[:at], dim, *dims[at:])
     return Meta((*shape[:at], len(metas), *shape[at:]), common_dtype(metas), dims)
@@ -37,7 +38,7 @@ def reach(out: Region, metas: Sequence[Meta], *, axis: int) -> Reach:
 
 
 @op(reach=reach, meta=result, scratch=0)
-def stack(*arrays: Array, axis: int = 0, dim: str | None = None, metas: Sequence[Meta], xp: Namespace) -> Array:  # noqa: ARG001 (`dim` is for `result`)
+def stack(*arrays: Array, axis: int = 0, dim: str | None = None, metas: Sequence[Meta] = (), xp: Namespace) -> Array:  # noqa: ARG001 (`dim` is for `result`)
     """Lay arrays of one shape side by side along a new axis, as `numpy.stack`.
 
     Parameters
@@ -52,4 +53,4 @@ def stack(*arrays: Array, axis: int = 0, dim: str | None = None, metas: Sequence
     rgb: {op: stack, of: [red, green, blue], axis: -1, dim: channel}
     """
     # A block may lie in some of the inputs only; its dtype is that of all.
-    return xp.stack(arrays, axis=axis, dtype=common_dtype(metas))
+    return xp.stack(arrays, axis=axis, dtype=common_dtype(metas or arrays))

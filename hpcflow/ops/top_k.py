@@ -27,7 +27,7 @@ def result(meta: Meta, *, k: int, axis: int) -> Meta:
     n = meta.shape[axis]
     if k > n:
         label = meta.dims[axis] or axis
-        raise Mismatch(f"expected at most the {n} elements along axis `{label}`, found {k}", parameter="k")
+        raise Mismatch(f"expected a `k` of at most {n}, the length of axis `{label}`, found {k}", parameter="k")
     rank = None if "rank" in meta.dims else "rank"
     dims = (*meta.dims[:axis], rank, *meta.dims[axis + 1 :])
     return Meta((*meta.shape[:axis], k, *meta.shape[axis + 1 :]), record(meta.dtype), dims)
