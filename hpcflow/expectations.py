@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import annotated_types as bounds
 from pydantic.fields import FieldInfo
 
 LISTS = (list, tuple, set, frozenset, Sequence)
@@ -140,13 +139,27 @@ def _annotated(base: Any, metadata: Sequence[Any]) -> tuple[str, str]:
             return one.one, one.many
     limits = [limit for one in metadata for limit in (one.metadata if isinstance(one, FieldInfo) else [one])]
     one, many = _nouns(base)
-    shortest = next((limit.min_length for limit in limits if isinstance(limit, bounds.MinLen)), 0)
-    if shortest and one.startswith("a list of "):
-        one = f"a list of at least {shortest} {one.removeprefix('a list of ')}"
-    elif shortest and base is str:
+    sizes = {
+        name: getattr(limit, name) for limit in limits for name in ("min_length", "max_length") if hasattr(limit, name)
+    }
+    pattern = next((limit.pattern for limit in limits if getattr(limit, "pattern", None)), None)
+    if one.startswith("a list of ") and sizes:
+        one = f"a list of {_count(**sizes)}{one.removeprefix('a list of ')}"
+    elif base is str and pattern:
+        one = f"text that matches `{pattern}`"
+    elif base is str and sizes.get("min_length"):
         one = "text that is not empty"
     bound = _bound(limits)
     return f"{one}{bound}", f"{many}{bound}"
+
+
+def _count(min_length: int = 0, max_length: int | None = None) -> str:
+    """How many items, with a space behind."""
+    if max_length is None:
+        return f"at least {min_length} " if min_length else ""
+    if min_length == max_length:
+        return f"{min_length} "
+    return f"{min_length} to {max_length} " if min_length else f"at most {max_length} "
 
 
 def _bound(limits: Sequence[Any]) -> str:

@@ -17,6 +17,7 @@ from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.regions import Region, Shape, shape_of, size_of
 from hpcflow.registry import source
+from hpcflow.secrets import reveal
 from hpcflow.sources._flat import Dims, named, numbers
 
 _LISTED = 12
@@ -115,9 +116,9 @@ def _open(path: str, component: str, options: str) -> Any:
 
     if "://" not in path and not Path(path).exists():
         raise FileNotFoundError(2, "No such file or directory", path)
-    storage = {"storage_options": json.loads(options)} if "://" in path else {}
+    storage = {"storage_options": reveal(json.loads(options))} if "://" in path else {}
     try:
-        found = library.open(path, path=component or None, mode="r", **storage)
+        found = library.open(reveal(path), path=component or None, mode="r", **storage)
     except library.errors.NodeNotFoundError as error:
         if component:
             raise _not_there(library, path, component, storage) from error
@@ -144,7 +145,7 @@ def _open(path: str, component: str, options: str) -> Any:
 
 def _not_there(library: Any, path: str, component: str, storage: Mapping[str, Any]) -> Mismatch:
     try:
-        hint = _choices(library.open_group(path, mode="r", **storage), "")
+        hint = _choices(library.open_group(reveal(path), mode="r", **storage), "")
     except Exception:  # noqa: BLE001  (the hint is only an extra)
         hint = ""
     return Mismatch(f"expected an array `{component}` in `{path}`, found none", parameter="component", hint=hint)

@@ -196,7 +196,7 @@ def _named_by(
     if bound.params is None or op.inputs is None:
         return None
     try:
-        names = op.inputs(**registry.accepted(op.inputs, bound.params))
+        names = op.inputs(**registry.accepted(op.inputs, {"nodes": frozenset(flow.known), **bound.params}))
     except Mismatch as error:
         mismatch(declared, error, params, faults)
         return None

@@ -51,19 +51,17 @@ class Checked:
             self.faults.error(place, f"expected `{declared.use}` to take this, found {_first_line(what)}")
 
     def _not_there(self, bound: Bound, error: FileNotFoundError) -> None:
-        declared = bound.declared
-        place = declared.places.get("path", declared.location)
-        path = bound.params.get("path") if bound.params else None
-        shown = path if isinstance(path, str) else error.filename or str(error)
+        declared, params = bound.declared, dict(bound.params or {})
+        given = [name for name in ("path", *params) if isinstance(params.get(name), str)]
+        # `path` for most; a model's file stands in a parameter of another name.
+        name = next((name for name in given if name == "path" or params[name] == error.filename), None)
+        shown = params[name] if name else str(error.filename or error)
         report = self.faults.warning if self.missing_ok else self.faults.error
-        hint = _neighbour(shown) if isinstance(shown, str) else ""
-        report(place, f"expected a file or folder at `{shown}`, found none", hint or self._path_note(bound))
+        place = declared.places.get(name or "", declared.location)
+        note = self.params.note(declared.values[name]) if name and name in declared.values else ""
+        report(place, f"expected a file or folder at `{shown}`, found none", _neighbour(shown) or note)
         if self.missing_ok:
-            self.nodes[declared.name] = _node(bound, bound.params or {})
-
-    def _path_note(self, bound: Bound) -> str:
-        value = bound.declared.values.get("path")
-        return self.params.note(value) if value is not None else ""
+            self.nodes[declared.name] = _node(bound, params)
 
     def open(self, bound: Bound) -> None:
         """Open a source: its metadata only."""
