@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, TypeVar
 
 import numpy as np
@@ -340,12 +340,23 @@ def model(function: F) -> F:
 
 
 @cache
+def _points(kind: str) -> Mapping[str, EntryPoint]:
+    """What other packages add; finding out reads a file of every installed package, once."""
+    return {point.name: point for point in _all_points().select(group=f"hpcflow.{kind}")}
+
+
+@cache
+def _all_points() -> EntryPoints:
+    return entry_points()
+
+
+@cache
 def names(kind: str) -> tuple[str, ...]:
     """Every name of a kind (one of `KINDS`), sorted; imports none of them."""
     own = [m.name for m in pkgutil.iter_modules(import_module(f"hpcflow.{kind}").__path__)]
     # `base` and names with an underscore hold what several files share.
     own = [name for name in own if name != "base" and not name.startswith("_")]
-    return tuple(sorted({*own, *(point.name for point in entry_points(group=f"hpcflow.{kind}"))}))
+    return tuple(sorted({*own, *_points(kind)}))
 
 
 @cache
@@ -359,10 +370,9 @@ def function(kind: str, name: str) -> Callable[..., Any]:
     """
     if name not in names(kind):
         raise KeyError(name)
-    for point in entry_points(group=f"hpcflow.{kind}"):
-        if point.name == name:
-            found: Callable[..., Any] = point.load()
-            return found
+    if name in _points(kind):
+        found: Callable[..., Any] = _points(kind)[name].load()
+        return found
     own: Callable[..., Any] = getattr(import_module(f"hpcflow.{kind}.{name}"), name)
     return own
 
