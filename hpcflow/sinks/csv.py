@@ -40,7 +40,7 @@ def _writer(path: Path, schema: Any) -> Iterator[Any]:
     from pyarrow.csv import CSVWriter, WriteOptions  # noqa: PLC0415
 
     # Arrow puts quotes around every name; here only where a name needs them.
-    with path.open("w", newline="", encoding="utf-8") as file:
-        codec.writer(file, lineterminator="\n").writerow(schema.names)
+    with path.open("w", newline="", encoding="utf-8") as text:
+        codec.writer(text, lineterminator="\n").writerow(schema.names)
     with path.open("ab") as file, CSVWriter(file, schema, write_options=WriteOptions(include_header=False)) as writer:
         yield writer

@@ -63,7 +63,7 @@ def test_labelled_photos(tmp_path, labels, table):
     assert found.to_pylist()[0] == first
     assert found["rank"].to_pylist() == [1, 2, 1, 2, 1, 2]
     assert found["label"].to_pylist()[1:4] == ['goldfish, "red"', "shark", None if make is parquet else ""]
-    assert text.splitlines()[:2] == ["path     label           score", "p/0.jpg  tench           1.000"]
+    assert text.splitlines()[:2] == ["path     label  score", "p/0.jpg  tench  1.000"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["labels"]
 
 
