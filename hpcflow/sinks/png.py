@@ -1,0 +1,128 @@
+"""Pictures: one image, or a contact sheet of many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcflow.errors import Mismatch
+from hpcflow.meta import Column, Meta
+from hpcflow.parameters import PositiveInt
+from hpcflow.registry import sink
+from hpcflow.sinks._document import class_name, class_names, existing, is_ranking, printable, published
+
+LARGEST = 178_956_970
+"""Pixels of one image; Pillow opens no larger ones."""
+
+
+@dataclass(frozen=True)
+class Png:
+    """A picture to be written."""
+
+    path: str
+    labels: str | None
+    limit: int
+    columns: int | None
+
+    def views(self, metas: Sequence[Meta]) -> list[Meta]:
+        """One image, or the first pictures of many and their labels."""
+        picture, *ranked = metas
+        if not is_picture(picture):
+            raise Mismatch(
+                "expected an image (y, x) or (y, x, channel), or pictures (n, y, x) or (n, y, x, channel), "
+                f"with 1, 3 or 4 channels of real numbers; found {picture}"
+            )
+        if not is_many(picture):
+            if ranked:
+                raise Mismatch(f"expected one image alone, found a second input {ranked[0]}")
+            _expect_small(picture)
+            return [picture]
+        if len(ranked) > 1 or any(not _labels(meta, picture) for meta in ranked):
+            raise Mismatch(
+                "expected as second input the records of `top_k` for each picture, "
+                f"found {' and '.join(str(meta) for meta in ranked)}"
+            )
+        return [_first(meta, self.limit) for meta in metas]
+
+    def render(self, columns: Sequence[Column]) -> None:
+        """Draw the picture and write it."""
+        from hpcflow.sinks._draw import image, sheet  # noqa: PLC0415
+
+        picture = columns[0]
+        if is_many(picture.meta):
+            drawn = sheet(picture, captions(columns, class_names(self.labels)), self.columns)
+        else:
+            drawn = image(picture.array)
+        with published(self.path) as part:
+            drawn.save(part, "PNG")
+
+
+def captions(columns: Sequence[Column], names: Sequence[str]) -> list[tuple[str, str]]:
+    """Two lines of text for each picture: its first label; its file and the label's score."""
+    pictures, *ranked = columns
+    bad = frozenset[int]().union(*(column.bad for column in columns))
+    lines = []
+    for index in range(pictures.meta.shape[0]):
+        label, about = "", [printable(Path(pictures.items[index]).name)] if pictures.items else []
+        if ranked and index not in bad:
+            best = ranked[0].array[index, 0]
+            label = class_name(names, int(best["class_id"]))
+            about.append(f"{best['score']:.2f}")
+        lines.append((label, "   ".join(about)))
+    return lines
+
+
+def is_many(meta: Meta) -> bool:
+    """Whether there are pictures along the first axis."""
+    return meta.items is not None or meta.ndim == 4 or (meta.ndim == 3 and meta.shape[2] not in (1, 3, 4))
+
+
+def is_picture(meta: Meta) -> bool:
+    """Whether it can be drawn."""
+    frame = meta.shape[1:] if is_many(meta) else meta.shape
+    channels = len(frame) == 2 or (len(frame) == 3 and frame[2] in (1, 3, 4))
+    return channels and meta.size > 0 and meta.dtype.names is None and meta.dtype.kind in "biuf"
+
+
+def _expect_small(meta: Meta) -> None:
+    if meta.shape[0] * meta.shape[1] > LARGEST:
+        raise Mismatch(
+            f"expected an image of at most {LARGEST:,} pixels, found {meta}",
+            hint="`op: isel` takes every n-th pixel, or a part",
+        )
+
+
+def _labels(meta: Meta, pictures: Meta) -> bool:
+    return is_ranking(meta) and meta.ndim == 2 and meta.shape[0] == pictures.shape[0]
+
+
+def _first(meta: Meta, limit: int) -> Meta:
+    return Meta((min(meta.shape[0], limit), *meta.shape[1:]), meta.dtype, meta.dims, meta.items)
+
+
+@sink
+def png(*, path: str, labels: str | None = None, limit: PositiveInt = 64, columns: PositiveInt | None = None) -> Png:
+    """Draw an image, or a contact sheet of photos with their first label under them.
+
+    One input ``(y, x)`` or ``(y, x, channel)`` gives one image. Photos, or any pictures along a
+    first axis, give a contact sheet; the records of `top_k`, as a second input, are written under
+    them. Bytes are drawn as they are; other numbers are scaled so that their least value (of all
+    that are drawn) is black and their greatest white. A photo that could not be read is a grey tile.
+
+    Parameters
+    ----------
+    path : str
+        The file to write; it is replaced once the new one is whole.
+    labels : str
+        A text file with one class name per line, the first for class 0.
+    limit : int
+        The most photos on a contact sheet: the first ones are drawn.
+    columns : int
+        How many photos stand side by side; by default about as many as below each other.
+
+    Examples
+    --------
+    sheet: {to: png, of: [photos, best], path: out/labels.png, labels: data/imagenet1k_classes.txt}
+    """
+    return Png(str(Path(path).absolute()), existing(labels), limit, columns)
