@@ -278,7 +278,8 @@ def op(
         ``(*metas, **params) -> Meta`` of the result. Left out, an op with `depth` or `whole`
         keeps its first input's, an elementwise op's is broadcast.
     inputs : callable, optional
-        ``(**params) -> names`` of the nodes it reads, for an op that names them itself (`expr`).
+        ``(**params) -> names`` of the nodes it reads, for an op that names them itself (`expr`);
+        it may also take `nodes`, all that the flow has.
     tile : bool
         Whether a block may be computed tile by tile; not if the op is dear to call.
     scratch : float or callable, optional

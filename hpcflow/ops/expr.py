@@ -113,8 +113,12 @@ def names_in(*, expr: str, nodes: Container[str] = ()) -> tuple[str, ...]:
     constants = [name for name in used if name in CONSTANTS]
     shadowed = [name for name in constants if name in nodes]
     if shadowed and shadowed != constants:
-        plain = ", ".join(f"`{name}`" for name in constants if name not in shadowed)
-        raise _wrong(f"a node `{shadowed[0]}` or a number {plain}, not both at once", "both", hint="rename the node")
+        number = next(name for name in constants if name not in shadowed)
+        raise _wrong(
+            "names of constants to stand all for nodes or all for numbers",
+            f"a node `{shadowed[0]}` and a number `{number}`",
+            hint=f"rename the node `{shadowed[0]}`, or write out the number `{number}`",
+        )
     variables = tuple(name for name in used if name not in CONSTANTS or shadowed)
     if not variables:
         raise _wrong("at least one node's name", "only numbers", hint="name a source or a step in the expression")

@@ -121,7 +121,7 @@ class ZarrTarget:
         _remove(old)
 
 
-_OLD = ".old"
+_OLD = ".hpcflow-replaced"
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import time
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hpcflow.meta import Meta
 from hpcflow.ops._functions import ALIASES, FUNCTIONS
 from hpcflow.ops.expr import DEPTH, LENGTH, compiled, names_in, scratch
 from hpcflow.registry import get_op
+from hpcflow.spec.validate import loads
 
 OP = get_op("expr")
 NUMPY = {name: getattr(np, name) for name in FUNCTIONS} | {"pi": np.pi, "e": np.e, "inf": np.inf, "nan": np.nan}
@@ -164,7 +166,7 @@ def test_a_node_may_be_called_like_a_constant():
     assert OP([np.full(2, 10.0), np.ones(2)], {"expr": "e + x"}, np).tolist() == [11, 11]
     assert OP([np.ones(2)], {"expr": "e + x"}, np).tolist() == [np.e + 1] * 2
     assert OP([np.full(2, 10.0)], {"expr": "e * 2"}, np).tolist() == [20, 20]
-    with pytest.raises(Mismatch, match="a node `e` or a number `pi`"):
+    with pytest.raises(Mismatch, match="found a node `e` and a number `pi`"):
         names_in(expr="e * pi", nodes={"e"})
 
 
@@ -272,3 +274,18 @@ def test_arrays_in_between_are_counted():
 def test_the_op_s_parameters_travel():
     assert pickle.loads(pickle.dumps({"expr": "a + b"})) == {"expr": "a + b"}
     assert OP.arity == (1, None)
+
+
+def test_a_flow_s_own_node_comes_before_a_constant():
+    text = """
+    flow: f
+    sources:
+      e: {from: full, shape: [2], value: 10.0}
+      x: {from: full, shape: [2], value: 1.0}
+    steps:
+      y: {op: expr, expr: "e + x"}
+    sinks:
+      y: {to: json, of: y, path: y.json}
+    """
+    flow = loads(dedent(text))
+    assert flow.nodes["y"].of == ("e", "x")

@@ -273,7 +273,7 @@ def test_zarr_replaced_halfway_is_put_back(tmp_path):
     first.create()
     first.write(((0, 2), (0, 2)), np.ones((2, 2)))
     first.finish()
-    (tmp_path / "a.zarr").rename(tmp_path / "a.zarr.old")
+    (tmp_path / "a.zarr").rename(tmp_path / "a.zarr.hpcflow-replaced")
     zarr_target(tmp_path / "a.zarr", (4, 4)).create()
     assert read_zarr(tmp_path / "a.zarr").tolist() == [[1, 1], [1, 1]]
 
