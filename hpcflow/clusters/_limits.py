@@ -13,7 +13,9 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -44,6 +46,7 @@ _thread = threading.local()
 _lock = threading.Lock()
 _before: dict[str, tuple[Callable[[int], Any], int]] = {}
 _generation = 0
+_users = 0
 
 
 def capped(function: Callable[..., Any], *args: Any) -> Any:
@@ -61,7 +64,7 @@ def cap() -> None:
 
     with _lock:
         for library in ThreadpoolController().lib_controllers:
-            _set(library.filepath, library.num_threads, library.set_num_threads)
+            _set(library.filepath, library.num_threads, partial(_set_library, library))
         for name, (getter, setter) in CAPPED.items():
             if name in sys.modules:
                 # Another thread may still be importing it: this waits for that.
@@ -70,20 +73,41 @@ def cap() -> None:
     _thread.state = state
 
 
+def _set_library(library: Any, number: int) -> None:
+    # OpenBLAS has one pool for the process, which threadpoolctl lets one thread alone set, the
+    # first that did. All that we set is the same number, under a lock.
+    clear = getattr(library, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
+    library.set_num_threads(number)
+    if clear is not None:
+        clear(force=True)
+
+
 def _set(name: str, number: int, setter: Callable[[int], Any]) -> None:
     _before.setdefault(name, (setter, number))
     if number != 1:
         setter(1)
 
 
-def release() -> None:
-    """Give every pool its threads back: the process goes on to other work."""
-    global _generation  # noqa: PLW0603  (threads that live on see that their caps are gone)
+@contextmanager
+def settled(threads: int) -> Iterator[None]:
+    """Settle this process for a while; the last to leave gives every pool its threads back."""
+    global _generation, _users  # noqa: PLW0603
+    settle(threads)
     with _lock:
-        _generation += 1
-        for setter, number in _before.values():
-            setter(number)
-        _before.clear()
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                # Threads that live on see by this that their caps are gone.
+                _generation += 1
+                for setter, number in _before.values():
+                    setter(number)
+                _before.clear()
 
 
 def settle(threads: int) -> None:

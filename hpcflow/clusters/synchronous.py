@@ -39,11 +39,10 @@ class Caller:
 @contextmanager
 def synchronous(profile: Profile) -> Iterator[Caller]:
     """Use the calling thread."""
-    _limits.settle(1)
     pool = Caller(ClusterInfo("synchronous", 1, 1, profile.device))
-    try:
-        yield pool
-    finally:
-        _limits.release()
-        for key in pool.keys:
-            drop(key)
+    with _limits.settled(1):
+        try:
+            yield pool
+        finally:
+            for key in pool.keys:
+                drop(key)

@@ -34,14 +34,12 @@ class ThreadPool:
 @contextmanager
 def threads(profile: Profile) -> Iterator[ThreadPool]:
     """Start them."""
-    number = profile.threads
-    _limits.settle(number)
-    executor = ThreadPoolExecutor(number, thread_name_prefix="hpcflow")
-    pool = ThreadPool(ClusterInfo("threads", 1, number, profile.device), executor)
-    try:
-        yield pool
-    finally:
-        executor.shutdown(cancel_futures=True)
-        _limits.release()
-        for key in pool.keys:
-            drop(key)
+    executor = ThreadPoolExecutor(profile.threads, thread_name_prefix="hpcflow")
+    pool = ThreadPool(ClusterInfo("threads", 1, profile.threads, profile.device), executor)
+    with _limits.settled(profile.threads):
+        try:
+            yield pool
+        finally:
+            executor.shutdown(cancel_futures=True)
+            for key in pool.keys:
+                drop(key)
