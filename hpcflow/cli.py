@@ -1,0 +1,342 @@
+"""The commands; the only place that prints. Results go to stdout, messages to stderr."""
+
+from __future__ import annotations
+
+# Only what `--help` needs: each command imports the rest when it runs.
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from hpcflow.errors import Fault, FlowError, HpcflowError, Mismatch, MissingPackage
+from hpcflow.sizes import parse_share, parse_size
+
+WRONG, FAILED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+
+app = typer.Typer(
+    name="hpcflow",
+    help="Declarative flows over arrays larger than memory: planned, bounded, resumable.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+FlowFile = Annotated[str, typer.Argument(metavar="FLOW", help="A flow's YAML file.")]
+Params = Annotated[
+    list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="Set a parameter of the flow.")
+]
+Cluster = Annotated[
+    str,
+    typer.Option(metavar="NAME|FILE", help="local, threads, synchronous, the NAME of cluster/NAME.yaml, or a file."),
+]
+Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Worker processes.")]
+Threads = Annotated[int | None, typer.Option(metavar="N", min=1, help="Threads of each worker.")]
+Memory = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Budget of the whole run on one machine, such as 2GiB or 500MB.")
+]
+RunDir = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Where the report and what a resumed run needs go. [runs/<flow>]")
+]
+Directory = Annotated[str | None, typer.Option("-C", metavar="DIR", help="Work in this directory.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    app(prog_name="hpcflow")
+
+
+def _version(value: bool) -> None:  # noqa: FBT001  (typer's callback)
+    if value:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        typer.echo(version("hpcflow"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Declarative flows over arrays larger than memory: planned, bounded, resumable."""
+
+
+@app.command()
+def run(
+    flow: FlowFile,
+    *,
+    param: Params = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+    threads: Threads = None,
+    memory: Memory = None,
+    run_dir: RunDir = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute everything anew.")] = False,
+    max_bad: Annotated[
+        str,
+        typer.Option(metavar="FRACTION|N", help="Bad items to set apart before the run fails, such as 5 or 10%."),
+    ] = "0",
+    dashboard: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where Dask's dashboard listens. [127.0.0.1:8787]")
+    ] = None,
+    no_dashboard: Annotated[bool, typer.Option("--no-dashboard", help="Start no dashboard.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    directory: Directory = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Plan and run a flow; go on where an interrupted run of it stopped."""
+    with _errors(debug=debug):
+        given: dict[str, Any] = {
+            "cluster": cluster,
+            "workers": workers,
+            "threads": threads,
+            "memory": _option("memory", parse_size, memory),
+            "run_dir": run_dir,
+            "fresh": fresh,
+            "max_bad": _option("max-bad", parse_share, max_bad),
+            "dashboard": False if no_dashboard else dashboard,
+        }
+        _work_in(directory)
+        from hpcflow import api  # noqa: PLC0415
+        from hpcflow.display import showing, summary  # noqa: PLC0415
+
+        signal.signal(signal.SIGTERM, _terminate)
+        loaded = api.load(flow, _params(param))
+        _warn(loaded.warnings)
+        with showing(sys.stderr, quiet=quiet) as progress:
+            report = api.run(loaded, progress=progress, **given)
+        if as_json:
+            _print_json(report.to_json())
+        else:
+            for text in report.printed:
+                typer.echo(text)
+        if not quiet:
+            typer.echo(summary(report.to_json(), str(_report_path(run_dir, report.flow))), err=True)
+        raise typer.Exit(report.exit_code)
+
+
+def _report_path(run_dir: str | None, flow: str) -> Path:
+    return (Path(run_dir) if run_dir else Path("runs") / flow) / "report.json"
+
+
+@app.command()
+def plan(
+    flow: FlowFile,
+    *,
+    param: Params = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+    threads: Threads = None,
+    memory: Memory = None,
+    run_dir: RunDir = None,
+    directory: Directory = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show what would run: stages, tasks, bytes, memory. Starts nothing."""
+    with _errors(debug=debug):
+        size = _option("memory", parse_size, memory)
+        _work_in(directory)
+        from hpcflow import api  # noqa: PLC0415
+
+        loaded = api.load(flow, _params(param))
+        _warn(loaded.warnings)
+        planned = api.plan(loaded, cluster=cluster, workers=workers, threads=threads, memory=size, run_dir=run_dir)
+        if as_json:
+            _print_json(planned.to_json())
+        else:
+            typer.echo(str(planned))
+
+
+@app.command()
+def check(
+    flows: Annotated[list[str], typer.Argument(metavar="FLOW...", help="YAML files of flows.")],
+    *,
+    param: Params = None,
+    directory: Directory = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Validate flows, and report every fault in them."""
+    with _errors(debug=debug):
+        _work_in(directory)
+        params = _params(param)
+        found = {flow: _faults(flow, params) for flow in flows}
+        if as_json:
+            faults = [_fault_json(fault) for one in found.values() for fault in one]
+            _print_json({"valid": not _wrong(found), "flows": list(found), "faults": faults})
+        else:
+            for flow, one in found.items():
+                for fault in one:
+                    typer.echo(str(fault), err=True)
+                if not any(fault.severity == "error" for fault in one):
+                    typer.echo(f"{flow}: valid")
+        raise typer.Exit(WRONG if _wrong(found) else 0)
+
+
+def _faults(flow: str, params: dict[str, Any]) -> tuple[Fault, ...]:
+    from hpcflow.spec.validate import load  # noqa: PLC0415
+
+    try:
+        return load(flow, params, missing_ok=True).warnings
+    except FlowError as error:
+        return error.faults
+
+
+def _wrong(found: dict[str, tuple[Fault, ...]]) -> bool:
+    return any(fault.severity == "error" for one in found.values() for fault in one)
+
+
+def _fault_json(fault: Fault) -> dict[str, Any]:
+    at = fault.location
+    place = {"file": at.file, "line": at.line, "column": at.column}
+    return {**place, "severity": fault.severity, "message": fault.message, "hint": fault.hint}
+
+
+@app.command()
+def ops(
+    name: Annotated[str | None, typer.Argument(help="One of them, to show with its parameters.")] = None,
+    *,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List ops, sources, sinks and models; or show one."""
+    with _errors(debug=debug):
+        from hpcflow.spec import catalog  # noqa: PLC0415
+
+        found = catalog.entries() if name is None else catalog.find(name)
+        if as_json:
+            _print_json([entry.to_json() for entry in found])
+        else:
+            typer.echo(catalog.render_list(found) if name is None else "\n\n".join(map(catalog.render, found)))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a flow, for editors."""
+    with _errors(debug=False):
+        from hpcflow.spec.schema import flow_schema  # noqa: PLC0415
+
+        _print_json(flow_schema())
+
+
+@app.command()
+def report(
+    run_dir: Annotated[str, typer.Argument(metavar="RUN_DIR", help="A run's directory, such as runs/edges.")],
+    *,
+    directory: Directory = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show the report of a run."""
+    with _errors(debug=debug):
+        _work_in(directory)
+        from hpcflow.display import summary  # noqa: PLC0415
+
+        path = Path(run_dir) / "report.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            text = summary(found, str(path))
+        except FileNotFoundError:
+            raise Mismatch(f"expected the directory of a run, found no `{path}`") from None
+        except (KeyError, TypeError, ValueError):
+            raise Mismatch(f"expected the report of a run in `{path}`, found something else") from None
+        if as_json:
+            _print_json(found)
+        else:
+            typer.echo(text)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    # As Ctrl-C does: the run ends its workers and writes its report on the way out.
+    raise SystemExit(TERMINATED)
+
+
+def _work_in(directory: str | None) -> None:
+    if directory is not None:
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise Mismatch(f"expected a directory, found {directory!r}: {error.strerror}", parameter="C") from None
+
+
+def _option(name: str, parse: Any, text: str | None) -> Any:
+    try:
+        return None if text is None else parse(text)
+    except ValueError as error:
+        raise Mismatch(str(error), parameter=name) from None
+
+
+def _params(given: list[str] | None) -> dict[str, Any]:
+    from hpcflow.spec.document import parse_value  # noqa: PLC0415
+
+    params = {}
+    for one in given or []:
+        name, equals, text = one.partition("=")
+        if not (equals and name.strip()):
+            raise Mismatch(f"expected NAME=VALUE, found {one!r}", parameter="p")
+        params[name.strip()] = parse_value(text, name.strip())
+    return params
+
+
+def _warn(warnings: tuple[Fault, ...]) -> None:
+    for fault in warnings:
+        typer.echo(str(fault), err=True)
+
+
+def _print_json(document: Any) -> None:
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def _errors(*, debug: bool) -> Iterator[None]:
+    """Turn what goes wrong into a message and an exit code."""
+    try:
+        yield
+    except (typer.Exit, BrokenPipeError):
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        typer.echo(_message(error), err=True)
+        raise typer.Exit(_code(error)) from None
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        typer.echo("interrupted; the same command goes on where it stopped", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except SystemExit as stop:
+        if stop.code == TERMINATED:
+            typer.echo("terminated; the same command goes on where it stopped", err=True)
+        raise
+
+
+def _code(error: Exception) -> int:
+    return WRONG if isinstance(error, (FlowError, Mismatch)) else FAILED
+
+
+def _message(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, FlowError) or ": error: " in text.partition("\n")[0]:
+        return text
+    if isinstance(error, Mismatch):
+        dashes = "-" if len(error.parameter or "") == 1 else "--"
+        option = f"{dashes}{error.parameter}: " if error.parameter else ""
+        hint = f"\n  hint: {error.hint}" if error.hint else ""
+        return f"error: {option}{text}{hint}"
+    if isinstance(error, (HpcflowError, MissingPackage, OSError)):
+        return f"error: {text}"
+    return f"error: {type(error).__name__}: {text}\n  hint: this is a fault in hpcflow or an add-on; see `--debug`"
