@@ -1,0 +1,41 @@
+# One word for everything:  make run · make test · make check · make clean
+# Another interpreter:      make run PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check clean
+
+# Label the photos in data/photos: out/labels.parquet, out/labels.png.
+run: $(VENV)/.models
+	$(BIN)/python -m hpcflow run flows/image.yaml
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m hpcflow check $(wildcard flows/*.yaml)
+
+clean:
+	rm -rf $(VENV) out runs dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# The stamps hold what was installed: again only when pyproject.toml has changed.
+$(VENV)/.models: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[models]'
+	@touch $@
+
+# The test extra holds all that `models` does.
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.models
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo 'error: expected Python 3.11 or newer as `$(PYTHON)`, found' \
+	"$$($(PYTHON) --version 2>&1 || true)" '(choose one: make PYTHON=python3.12)' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
