@@ -105,7 +105,7 @@ class Arrays(Mapping[str, Any]):
         reduced = {n: Nowhere(m.meta) for n, m in flow.nodes.items() if m.meta is not None and is_reduction(flow, n)}
         ends = stages(flow, [] if name in reduced else [Write(name, Nowhere(meta))], (), reduced)
         stage = next(one for one in ends if one.name == name)
-        chosen = shaped(stage, ROOM)
+        chosen = shaped(stage, ROOM, flow.block)
         assert chosen is not None
         before = {n: self[n] for n in chosen.sources if n in reduced}
         build = _reduced if chosen.reduces else _mapped

@@ -28,13 +28,14 @@ TILE = 2**20
 """Bytes of the largest array in a tile: about what stays in a core's L2 cache."""
 
 
-def shaped(stage: Stage, budget: int) -> Stage | None:
+def shaped(stage: Stage, budget: int, asked: Shape | None = None) -> Stage | None:
     """The stage with the block and tile shapes that cost least within `budget` bytes a task.
 
+    `asked` is the block that the flow asks for, if it does: it is taken, in whole grains.
     `None` where not even the smallest block fits.
     """
     best: list[tuple[float, int, Shape, Shape]] = []
-    for block in dict.fromkeys(_candidates(stage)):
+    for block in dict.fromkeys(_candidates(stage)) if asked is None else (_rounded(stage, asked),):
         tile = tile_shape(stage, block)
         memory = task_memory(stage, block, tile)
         if memory <= budget:
@@ -46,6 +47,12 @@ def shaped(stage: Stage, budget: int) -> Stage | None:
     near = [entry for entry in best if entry[0] <= 1.05 * least]
     _, memory, block, tile = min(near, key=lambda e: (_cuts(stage.domain, e[2]), e[1], e[0]))
     return replace(stage, block=block, tile=tile, task_memory=memory)
+
+
+def _rounded(stage: Stage, asked: Shape) -> Shape:
+    """The block asked for, in whole grains; whole along axes that it does not speak of."""
+    extents = [*asked, *stage.domain[len(asked) :]]
+    return tuple(min(-(-b // g) * g, n) for b, g, n in zip(extents, stage.grain, stage.domain, strict=False))
 
 
 def _cuts(domain: Shape, block: Shape) -> int:

@@ -10,6 +10,7 @@ from hpcflow.meta import Target
 from hpcflow.planning.blocks import cost, shaped
 from hpcflow.planning.stages import Stage, Write, merged, meta_of, stages
 from hpcflow.program.program import Step
+from hpcflow.regions import Shape
 from hpcflow.sinks.npy import NpyTarget
 from hpcflow.spec.flow import Flow
 
@@ -27,7 +28,7 @@ class Draft:
 
     def stages(self) -> list[Stage]:
         """Its stages, each with its blocks; without them where not even the smallest fits."""
-        return _grouped(stages(self.flow, self.writes, self.extra, self.stored), self.room)
+        return _grouped(stages(self.flow, self.writes, self.extra, self.stored), self.room, self.flow.block)
 
     def cut(self, name: str) -> Draft:
         """The draft with one more node stored for the stages behind it."""
@@ -64,14 +65,14 @@ def _total(chosen: Sequence[Stage]) -> float:
     return sum(cost(stage, stage.block) if stage.block or not stage.domain else 1e30 for stage in chosen)
 
 
-def _grouped(ends: Sequence[Stage], room: int) -> list[Stage]:
+def _grouped(ends: Sequence[Stage], room: int, asked: Shape | None) -> list[Stage]:
     """Join stages wherever one task for both costs no more than one for each."""
     chosen: list[Stage] = []
     for end in ends:
-        alone = shaped(end, room)
+        alone = shaped(end, room, asked)
         for i, other in enumerate(chosen):
             both = merged(other, end)
-            together = both and shaped(both, room)
+            together = both and shaped(both, room, asked)
             if together is None or alone is None:
                 continue
             if cost(together, together.block) <= cost(other, other.block) + cost(alone, alone.block):

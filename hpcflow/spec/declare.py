@@ -23,7 +23,7 @@ EXAMPLES = {
     "steps": "{op: gaussian, of: plane, sigma: 2}",
     "sinks": "{to: zarr, of: smooth, path: out/smooth.zarr}",
 }
-SECTIONS = ("flow", "about", "params", *WORDS)
+SECTIONS = ("flow", "about", "block", "params", *WORDS)
 RESERVED = {"from", "op", "of", "to"}
 LONGEST = 100
 SAFE = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?")
@@ -69,6 +69,7 @@ class Declaration:
 
     name: str = ""
     about: str = ""
+    block: tuple[int, ...] | None = None
     location: Location = field(default_factory=lambda: Location("", 0, 1))
     nodes: dict[str, Declared] = field(default_factory=dict)
     """Sources and steps."""
@@ -89,6 +90,8 @@ def declare(root: Table, params: Params, faults: Faults) -> Declaration:
             faults.error(place, f"expected one of {listed}, found {found(key)}", hint)
             flow.hidden = True
     _head(flow, root, faults)
+    if "block" in root.values:
+        flow.block = _block(root.values["block"], params, faults)
     for section in WORDS:
         if section in root.values:
             _section(flow, section, root.values[section], params, faults)
@@ -126,6 +129,19 @@ def _head(flow: Declaration, root: Table, faults: Faults) -> None:
     elif about is not None and not (isinstance(about, Leaf) and about.broken):
         shown = found(about.value) if isinstance(about, Leaf) else _kind(about)
         faults.error(about.location, f"expected `about` to be text, found {shown}", "put it in quotes")
+
+
+def _block(value: Value, params: Params, faults: Faults) -> tuple[int, ...] | None:
+    """The extents of a block; `None` for `auto`."""
+    block = params.expand(value, secrets=False)
+    if block is BROKEN or block == "auto":
+        return None
+    extents = block if isinstance(block, list) else [block]
+    if extents and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in extents):
+        return tuple(extents)
+    hint = "for example `block: [512, 512]`: the extents of a task's block along the leading axes"
+    faults.error(value.location, f"expected `auto` or a list of whole numbers, found {found(block)}", hint)
+    return None
 
 
 def _is_safe(name: str) -> bool:

@@ -58,4 +58,6 @@ class Flow:
     nodes: Mapping[str, Node]
     """In an order in which every node follows its inputs; unused ones left out."""
     sinks: Mapping[str, Sink]
+    block: tuple[int, ...] | None = None
+    """The extents of a task's block along the leading axes; `None` lets the planner choose."""
     warnings: tuple[Fault, ...] = ()

@@ -46,6 +46,15 @@ def flow_schema() -> Schema:
                 "description": "The name of the flow; it also names the folder of its runs.",
             },
             "about": {"type": ["string", "null"], "description": "What the flow is for."},
+            "block": {
+                "description": "The extents of a task's block along the leading axes; `auto` lets the planner choose.",
+                "anyOf": [
+                    {"const": "auto"},
+                    {"type": "integer", "minimum": 1},
+                    {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1},
+                    {"type": "string", "pattern": r"^\$\{[^}]*\}$"},
+                ],
+            },
             "params": {
                 "type": ["object", "null"],
                 "propertyNames": {"pattern": f"^{NAME.pattern}$"},

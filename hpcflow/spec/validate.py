@@ -83,12 +83,13 @@ def _checked(text: str, file: str, overrides: Mapping[str, Any], faults: Faults,
         params=dict(params.values),
         nodes=_needed(checked.nodes, checked.sinks),
         sinks=checked.sinks,
+        block=declared.block,
         warnings=faults.sorted(),
     )
 
 
 def _sections() -> str:
-    return ", ".join(f"`{one}`" for one in SECTIONS if one not in ("flow", "about", "params"))
+    return ", ".join(f"`{one}`" for one in SECTIONS if one not in ("flow", "about", "block", "params"))
 
 
 def _check(declared: Declaration, params: Params, checked: Checked, faults: Faults) -> None:

@@ -17,6 +17,7 @@ from hpcflow.execute.progress import Silent
 from hpcflow.execute.run import Outcome, run_plan
 from hpcflow.planning import blocks
 from hpcflow.planning.plan import make_plan
+from hpcflow.regions import whole as region_of
 from hpcflow.registry import get_op
 from hpcflow.spec.validate import loads
 
@@ -103,7 +104,7 @@ def whole(flow):
     values = {}
     for node in flow.nodes.values():
         if node.source is not None:
-            values[node.name] = np.load(node.params["path"])
+            values[node.name] = node.source.read(region_of(node.meta.shape))
             continue
         op = get_op(node.use)
         arrays = [values[name] for name in node.of]
@@ -154,6 +155,22 @@ def test_any_flow_gives_the_whole_array_answer(kind, examples):
                 check(flow, plan)
 
         run()
+
+
+def test_a_flow_can_ask_for_its_blocks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = """
+    flow: asked
+    block: [3, 100]
+    sources: {x: {from: random, shape: [10, 20, 4], seed: 1}}
+    steps: {y: {op: gaussian, of: x, sigma: 1}, total: {op: sum, of: y}}
+    sinks: {y: {to: zarr, of: y, path: y.zarr, chunks: [2, 5, 4]}, total: {to: npy, of: total, path: t.npy}}
+    """
+    flow = loads(text)
+    plan = hpcflow.plan(flow, cluster="synchronous")
+    assert [stage.block for stage in plan.stages] == [(4, 20, 4), ()]
+    hpcflow.run(flow, cluster="synchronous")
+    check(flow, plan)
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
