@@ -84,5 +84,10 @@ def _grouped(ends: Sequence[Stage], room: int, asked: Shape | None) -> list[Stag
 
 
 def _named(chosen: Sequence[Stage]) -> list[Stage]:
-    assert len({stage.name for stage in chosen}) == len(chosen), "stages are named after what they alone end in"
-    return list(chosen)
+    """Give stages that end in one node, stored and written, names of their own."""
+    seen: dict[str, int] = {}
+    named = []
+    for stage in chosen:
+        times = seen[stage.name] = seen.get(stage.name, 0) + 1
+        named.append(stage if times == 1 else replace(stage, name=f"{stage.name}-{times}"))
+    return named
