@@ -163,6 +163,10 @@ def _faults(function: Callable[..., Any], error: ValidationError, given: Mapping
     return faults
 
 
+SPOKEN = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+"""Booleans of older YAML, which are plain text since 1.2."""
+
+
 def _wrong(name: str, annotation: Any, errors: list[Any], value: Any) -> ParameterFault:
     # Of a union's branches the one that got furthest into the value is the one that was meant.
     paths = [_path(one["loc"][1:], value) for one in errors]
@@ -176,6 +180,8 @@ def _wrong(name: str, annotation: Any, errors: list[Any], value: Any) -> Paramet
     hint = ""
     if isinstance(value, str) and not isinstance(_number(value), str) and not own:
         hint = f"without quotes, {value} is a number"
+    elif inner is bool and str(value).casefold() in SPOKEN:
+        hint = f"write `{SPOKEN[str(value).casefold()]}`"
     message = f"expected {subject} to be {wanted}, found {found(value)}"
     return ParameterFault(name, "wrong", message, path, choices(inner), hint)
 
@@ -251,7 +257,7 @@ def axis_number(axis: int | str, meta: Meta, parameter: str) -> int:
     if isinstance(axis, str):
         if axis in meta.dims:
             return meta.dims.index(axis)
-        named = ", ".join(f"`{d}`" for d in meta.dims if d)
+        named = [f"`{d}`" for d in meta.dims if d]
         if not named:
             raise Mismatch(
                 f"expected `{parameter}` to be a number, as the input's axes have no names, found {found(axis)}",
@@ -259,7 +265,8 @@ def axis_number(axis: int | str, meta: Meta, parameter: str) -> int:
                 hint="name them with `dims` at the source",
             )
         raise Mismatch(
-            f"expected `{parameter}` to be one of the input's axes, {named}, found {found(axis)}", parameter=parameter
+            f"expected `{parameter}` to name one of the input's axes ({', '.join(named)}), found {found(axis)}",
+            parameter=parameter,
         )
     if -meta.ndim <= axis < meta.ndim:
         return axis % meta.ndim

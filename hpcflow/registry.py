@@ -201,7 +201,7 @@ def broadcast(metas: Sequence[Meta], dtype: Any) -> Meta:
         names = {m.dims[m.ndim - behind] for m in metas if m.ndim >= behind and m.dims[m.ndim - behind]}
         if len(names) > 1:
             raise Mismatch(
-                f"expected inputs whose axes have the same names, found {' and '.join(sorted(map(str, names)))}"
+                f"expected inputs whose axes have the same names, found {' and '.join(sorted(f'`{n}`' for n in names))}"
             )
         dims.append(names.pop() if names else None)
     return Meta(shape, dtype, tuple(dims))
@@ -348,7 +348,8 @@ def _points(kind: str) -> Mapping[str, EntryPoint]:
 
 @cache
 def _all_points() -> EntryPoints:
-    return entry_points()
+    found: Any = entry_points()  # the stubs still know the mapping of Python 3.9
+    return found  # type: ignore[no-any-return]
 
 
 @cache

@@ -63,7 +63,7 @@ def _is_plain(text: str) -> bool:
     """Whether text reads as itself without quotes, also inside a list and before a `:`."""
     if not PLAIN.fullmatch(text) or text[:3] in ("---", "...") or (text[0] == "-" and text[1:2] in ("", " ")):
         return False
-    return text not in WORDS and not INTEGER.fullmatch(text) and not FLOAT.fullmatch(text)
+    return _is_text(text)
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -86,7 +86,15 @@ def short(value: Any, width: int = 60) -> str:
 
 def found(value: Any) -> str:
     """What a message says was found: text stands in backticks, anything else speaks for itself."""
-    return f"`{short(value)}`" if isinstance(value, str) else short(value)
+    if not isinstance(value, str):
+        return short(value)
+    # Quotes only where the text would not read as text without them.
+    bare = bool(value) and value == value.strip() and value.isprintable() and _is_text(value)
+    return f"`{value if len(value) <= 60 else value[:57] + '...'}`" if bare else f"`{short(value)}`"
+
+
+def _is_text(text: str) -> bool:
+    return text not in WORDS and not INTEGER.fullmatch(text) and not FLOAT.fullmatch(text)
 
 
 def _clipped(value: Any, width: int, depth: int) -> Any:

@@ -16,6 +16,7 @@ from hpcflow.errors import Mismatch, RunError
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.regions import Region, Shape, shape_of, size_of
+from hpcflow.scalars import show
 
 Dims = list[str | None] | None
 """A name for each axis (`null` for none), or no names at all."""
@@ -28,7 +29,7 @@ def named(shape: Sequence[int], dtype: Any, dims: Sequence[str | None] | None) -
     if dims is not None and len(dims) != len(shape):
         raise Mismatch(f"expected {len(shape)} dims for shape {tuple(shape)}, found {len(dims)}", parameter="dims")
     if len(set(names)) < len(names) or "" in names:
-        raise Mismatch(f"expected a different name for each axis, found {list(dims or ())}", parameter="dims")
+        raise Mismatch(f"expected a different name for each axis, found {show(list(dims or ()))}", parameter="dims")
     return Meta(tuple(shape), np.dtype(dtype).newbyteorder("="), tuple(dims or ()))
 
 

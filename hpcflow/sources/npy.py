@@ -40,14 +40,14 @@ def npy(*, path: str, dims: Dims = None) -> FlatSource:
 
 def open_npy(path: str, dims: Dims = None) -> FlatSource:
     """Open a `.npy` file of numbers or of records of numbers; only its header is read."""
-    path = str(Path(path).absolute())
+    given, path = path, str(Path(path).absolute())
     status = regular(path)
     with Path(path).open("rb") as file:
         try:
             shape, fortran, dtype = _header(file)
         except (ValueError, TypeError, OverflowError) as error:
             raise Mismatch(
-                f"expected a `.npy` file of version 1 or 2, found `{path}`: {str(error).splitlines()[0].rstrip('.')}",
+                f"expected a `.npy` file of version 1 or 2, found `{given}`: {str(error).splitlines()[0].rstrip('.')}",
                 parameter="path",
                 hint=_HINTS.get(Path(path).suffix, "for bytes without a header use `from: raw`"),
             ) from None
@@ -57,7 +57,7 @@ def open_npy(path: str, dims: Dims = None) -> FlatSource:
     expected = offset + prod(shape) * dtype.itemsize
     if status.st_size < expected:
         raise Mismatch(
-            f"expected {expected} bytes for shape {shape} of {dtype}, found {status.st_size} in `{path}`",
+            f"expected {expected} bytes for shape {shape} of {dtype}, found {status.st_size} in `{given}`",
             parameter="path",
             hint="the file is truncated: copy or make it again",
         )

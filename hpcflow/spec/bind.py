@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -28,6 +29,7 @@ SYNONYMS = {
 }  # fmt: skip
 """What people call things elsewhere."""
 MOST_CYCLES = 20
+AT_CHARACTER = re.compile(r"(.*) at character (\d{1,6})", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,11 @@ def bind(declared: Declared, params: Params, faults: Faults) -> Bound | None:
         checked = validate(function, given)
     except ParameterFaults as error:
         checked = None
+        misspelt = {word for fault in error.faults for word in _meant(fault, faults)}
         for fault in error.faults:
-            if fault.kind == "missing" and fault.name in declared.given:
-                continue
-            _report(declared, fault, params, faults)
+            known = fault.name in declared.given or fault.name in misspelt or declared.partial
+            if fault.kind != "missing" or not known:
+                _report(declared, fault, params, faults)
     return Bound(declared, function, None if broken else checked)
 
 
@@ -88,7 +91,16 @@ def _kind_hint(use: str, section: str, faults: Faults) -> str:
             article = "an op" if kind == "ops" else f"a {ONE[other]}"
             return f"`{use}` is {article}: write `{WORDS[other]}: {use}` under `{other}`"
     near = faults.suggest(use, names)
-    return near or f"`hpcflow ops` lists them: {', '.join(names)}"
+    return near or "`hpcflow ops` lists all there is"
+
+
+def _meant(fault: ParameterFault, faults: Faults) -> list[str]:
+    """The parameter that a misspelt one stands for."""
+    return [
+        one
+        for one in fault.choices
+        if fault.kind == "unknown" and f"`{one}`" in faults.suggest(fault.name, fault.choices)
+    ]
 
 
 def _report(declared: Declared, fault: ParameterFault, params: Params, faults: Faults) -> None:
@@ -133,15 +145,26 @@ def _value_at(value: Value, path: tuple[str | int, ...]) -> Value:
 def mismatch(declared: Declared, error: Mismatch, params: Params, faults: Faults) -> None:
     """What a function says does not fit, at the parameter that it names or at the node."""
     name = error.parameter
-    place, note = declared.location, ""
+    place, note, message = declared.location, "", str(error)
     if name == "of" and declared.of_places:
         place = declared.of_places[0]
     elif name is not None and name in declared.values:
-        place, note = declared.values[name].location, params.note(declared.values[name])
+        value = declared.values[name]
+        place, message = _pointed(value, declared.given[name], message)
+        note = params.note(value)
     hint = error.hint or note
     if not hint and name is not None and name != "of" and name not in declared.values:
         hint = f"`{name}` is not given: this is its default"
-    faults.error(place, str(error), hint)
+    faults.error(place, message, hint)
+
+
+def _pointed(value: Value, given: Any, message: str) -> tuple[Location, str]:
+    """The place that a message about a text means, where it ends in `at character N` of it."""
+    place, pointing = value.location, AT_CHARACTER.fullmatch(message)
+    start = inside(place, given) if isinstance(given, str) else place
+    if pointing is None or not isinstance(given, str) or not start.text.startswith(given, start.column - 1):
+        return place, message
+    return replace(start, column=start.column + int(pointing[2]) - 1), pointing[1]
 
 
 def connect(bound: Bound, flow: Declaration, params: Params, faults: Faults) -> tuple[str, ...] | None:
@@ -153,7 +176,7 @@ def connect(bound: Bound, flow: Declaration, params: Params, faults: Faults) -> 
     if op is not None and op.inputs is not None:
         return _named_by(op, bound, flow, params, faults)
     if declared.of is None:
-        if not declared.broken and not any(
+        if not (declared.broken or declared.partial) and not any(
             name in ALSO_SAID["of"] and name in _unknown(bound) for name in declared.given
         ):
             what = f"the {ONE[declared.section]} `{declared.name}`"

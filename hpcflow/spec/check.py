@@ -183,7 +183,8 @@ def check_paths(sinks: Mapping[str, Sink], nodes: Mapping[str, Node], faults: Fa
         if where is None:
             continue
         if here is not None and _holds(where, here):
-            faults.error(place, "expected a path for the output, found a folder around the working directory")
+            what = "the working directory" if where == here else "a folder around the working directory"
+            faults.error(place, f"expected a path for the output, found {what}")
             continue
         other = next((one for at, one in taken.items() if _holds(at, where) or _holds(where, at)), None)
         if other is not None:

@@ -54,6 +54,8 @@ class Declared:
     """Parameters by name; `BROKEN` where a fault is already reported."""
     values: Mapping[str, Value]
     keys: Mapping[str, Location]
+    partial: bool = False
+    """Whether entries are left out, each for a fault that is reported already: nothing is missing."""
     broken: bool = False
     """Whether `use` or `of` cannot be told: nothing that follows from them is a fault."""
 
@@ -83,13 +85,16 @@ class Declaration:
 def declare(root: Table, params: Params, faults: Faults) -> Declaration:
     """Read everything below the top level; faults go to `faults`."""
     flow = Declaration(location=Location(root.location.file, 1, 1, root.location.text))
+    renamed = root.partial
+    flow.hidden = root.partial
     for key, place in root.keys.items():
         if key not in SECTIONS:
             listed = ", ".join(f"`{one}`" for one in SECTIONS)
             hint = faults.suggest(key, SECTIONS) or _misplaced(root.values[key])
             faults.error(place, f"expected one of {listed}, found {found(key)}", hint)
-            flow.hidden = True
-    _head(flow, root, faults)
+            flow.hidden = flow.hidden or isinstance(root.values[key], Table)
+            renamed = renamed or "`flow`" in hint
+    _head(flow, root, faults, renamed=renamed)
     if "block" in root.values:
         flow.block = _block(root.values["block"], params, faults)
     for section in WORDS:
@@ -110,9 +115,12 @@ def _misplaced(value: Value) -> str:
     return ""
 
 
-def _head(flow: Declaration, root: Table, faults: Faults) -> None:
+def _head(flow: Declaration, root: Table, faults: Faults, *, renamed: bool) -> None:
+    """The name and the description; `renamed` where another key seems to be meant for the name."""
     name = root.values.get("flow")
-    if name is None:
+    if name is None and renamed:
+        pass
+    elif name is None:
         stem = PurePath(flow.location.file).stem
         example = stem if SAFE.fullmatch(stem) else "edges"
         faults.error(flow.location, "expected `flow`, the name of the flow, found none", f"add `flow: {example}`")
@@ -157,7 +165,8 @@ def _kind(value: Value) -> str:
 def _section(flow: Declaration, section: str, value: Value, params: Params, faults: Faults) -> None:
     if isinstance(value, Leaf) and value.broken:
         flow.hidden = True
-    elif isinstance(value, Table) and value.values:
+    elif isinstance(value, Table) and (value.values or value.partial):
+        flow.hidden = flow.hidden or value.partial
         for key, node in value.values.items():
             _node(flow, section, key, value.keys[key], node, params, faults)
     elif section == "sinks" and (isinstance(value, Table) or (isinstance(value, Leaf) and value.value is None)):
@@ -212,11 +221,12 @@ def _declared(  # noqa: PLR0917
             faults.error(value.location, message, hint)
         return None
     given: dict[str, Any] = {}
+    partial = value.partial
     for key, one in value.values.items():
         if not isinstance(key, str):
             faults.error(value.keys[key], f"expected the name of a parameter, found {found(key)}")
-        elif "${" in key:
-            faults.error(value.keys[key], "expected `${…}` in values only, found it in a key")
+        elif not params.is_plain_key(key, value.keys[key]):
+            partial = True
         else:
             given[key] = params.expand(one, secrets=section != "steps")
     use, use_place = _use(name, section, place, value, given, faults)
@@ -234,6 +244,7 @@ def _declared(  # noqa: PLR0917
         given=kept,
         values={key: value.values[key] for key in kept},
         keys={key: value.keys[key] for key in kept},
+        partial=partial,
         broken=use is None or not of_known,
     )
 
@@ -261,7 +272,7 @@ def _use(  # noqa: PLR0917
             owner = next((ONE[other] for other, its in WORDS.items() if its == near), None)
             hint = f"`{near}` is the word of a {owner}; a {one} has `{word}`" if owner else f"a {one} has `{word}`"
             faults.error(value.keys[near], f"expected `{word}` in the {one} `{name}`, found `{near}`", hint)
-        else:
+        elif not value.partial:
             faults.error(
                 place, f"expected `{word}` in the {one} `{name}`, found none", f"write `{name}: {EXAMPLES[section]}`"
             )
@@ -300,10 +311,10 @@ def _of(
             what = "the name of a node" if is_list else "the name of a node or a list of names behind `of`"
             faults.error(inside(where, str(one)[:40]), f"expected {what}, found {found(one)}", hint)
             return None, (), False
-    return tuple(listed), tuple(places), bool(listed)
+    return tuple(listed) or None, tuple(places), bool(listed)
 
 
 def _of_hint(one: Any) -> str:
     if isinstance(one, str) and len(names := re.split(r"[\s,]+", one.strip())) > 1:
         return f"write a list: [{', '.join(names)}]" if all(map(NAME.fullmatch, names)) else ""
-    return ""
+    return "names have letters, digits and `_`; no digit first" if isinstance(one, str) else ""

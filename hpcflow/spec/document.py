@@ -22,7 +22,7 @@ from hpcflow.spec.syntax import NO_ANCHORS, NO_DIRECTIVES, NO_TAGS, ONE_DOCUMENT
 
 MOST_BYTES = 2**20
 MOST_LEVELS = 32
-MOST_VALUES = 50_000
+MOST_VALUES = 20_000
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Only its events are used; libyaml's where PyYAML was built with it."""
 
@@ -61,6 +61,8 @@ class Table:
     values: Mapping[str | int, Value]
     keys: Mapping[str | int, Location]
     location: Location
+    partial: bool = False
+    """Whether entries are left out, each for a fault that is reported already."""
 
 
 Value = Leaf | Items | Table
@@ -162,6 +164,8 @@ def _clean(lines: Sequence[str], file: str, faults: Faults) -> str | None:
             faults.error(Location(file, number, column + 1, line), "expected spaces, found a tab", _tab_hint(line))
             go_on = go_on and bool(line[:column].strip())
         cleaned.append(line.replace("\t", " "))
+        if faults.full:
+            return None
     return "\n".join(cleaned) if go_on else None
 
 
@@ -183,6 +187,7 @@ class _Open:
     """The key whose value comes next."""
     skip: bool = False
     """Whether the value that comes next has no key to go under."""
+    partial: bool = False
 
     @property
     def wants_key(self) -> bool:
@@ -197,7 +202,7 @@ class _Open:
 
     def close(self) -> Value:
         if self.is_table:
-            return Table(self.table, self.keys, self.location)
+            return Table(self.table, self.keys, self.location, self.partial)
         return Items(self.values, self.location)
 
 
@@ -298,7 +303,8 @@ class _Builder:
 
     def key(self, leaf: Leaf) -> None:
         table, key = self.stack[-1], leaf.value
-        table.skip = True
+        was = table.partial
+        table.skip = table.partial = True
         if leaf.broken:
             return
         if key == "<<" and leaf.plain:
@@ -306,11 +312,12 @@ class _Builder:
         elif isinstance(key, bool) or not isinstance(key, (str, int)):
             self.faults.error(leaf.location, f"expected text as a key, found {found(key)}", "put it in quotes")
         elif key in table.keys:
+            table.partial = was
             hint = f"the first one stands at line {table.keys[key].line}, column {table.keys[key].column}"
             self.faults.error(leaf.location, f"expected each key once, found `{short(key)}` again", hint)
         else:
             table.keys[key] = leaf.location
-            table.key, table.skip = key, False
+            table.key, table.skip, table.partial = key, False, was
 
     def put(self, value: Value) -> None:
         if self.stack:

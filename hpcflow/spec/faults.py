@@ -20,7 +20,7 @@ class Faults:
     def __init__(self) -> None:
         self.cause: Exception | None = None
         self._all: list[Fault] = []
-        self._dropped = 0
+        self._dropped = False
         self._comparisons = COMPARISONS
 
     def error(self, location: Location, message: str, hint: str = "") -> None:
@@ -32,10 +32,10 @@ class Faults:
         self._add(Fault(location, redact(message), redact(hint), severity="warning"))
 
     def _add(self, fault: Fault) -> None:
-        if len(self._all) < MOST:
-            self._all.append(fault)
+        if self.full:
+            self._dropped = True
         else:
-            self._dropped += 1
+            self._all.append(fault)
 
     def suggest(self, word: object, names: Iterable[object]) -> str:
         """``did you mean `gaussian`?``, or nothing where no name is near."""
@@ -46,6 +46,11 @@ class Faults:
         folded = {name.casefold(): name for name in reversed(pool)}
         near = get_close_matches(word.strip().casefold(), folded, n=1, cutoff=0.6)
         return f"did you mean `{folded[near[0]]}`?" if near else ""
+
+    @property
+    def full(self) -> bool:
+        """Whether no more faults are taken."""
+        return len(self._all) >= MOST
 
     @property
     def wrong(self) -> bool:
@@ -59,7 +64,7 @@ class Faults:
         if self._dropped:
             last = ordered[-1]
             where = Location(last.location.file, 0, 1)
-            ordered.append(Fault(where, f"{self._dropped} more faults are not shown", severity=last.severity))
+            ordered.append(Fault(where, "more faults are not shown", severity=last.severity))
         return tuple(ordered)
 
     def check(self) -> None:

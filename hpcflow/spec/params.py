@@ -58,7 +58,9 @@ class Params:
         """
         if isinstance(value, Table):
             table = {key: self.expand(one, secrets=secrets) for key, one in value.values.items()}
-            return BROKEN if any(one is BROKEN for one in table.values()) else table
+            plain = [self.is_plain_key(key, value.keys[key]) for key in table]
+            sound = all(plain) and not value.partial and not any(one is BROKEN for one in table.values())
+            return table if sound else BROKEN
         if isinstance(value, Items):
             items = [self.expand(one, secrets=secrets) for one in value.values]
             return BROKEN if any(one is BROKEN for one in items) else items
@@ -76,6 +78,13 @@ class Params:
             )
             return BROKEN
         return filled
+
+    def is_plain_key(self, key: str | int, place: Location) -> bool:
+        """Whether a key holds no reference; a fault where it does."""
+        if isinstance(key, str) and "${" in key:
+            self.faults.error(place, "expected `${…}` in values only, found it in a key")
+            return False
+        return True
 
     def _fill(self, leaf: Leaf, text: str) -> Any:
         whole = TEMPLATE.fullmatch(text)
@@ -104,6 +113,8 @@ class Params:
             message, hint = "expected no `$${env:`, which cannot be told from a credential", ""
         elif inner is None:
             message, hint = "expected `}` after `${`, found none", escape
+        elif inner.startswith("env:"):
+            message, hint = f"expected the name of an environment variable, found {found(inner[4:])}", ""
         else:
             message, hint = f"expected the name of a parameter in `${{…}}`, found {found(inner)}", escape
         self.faults.error(inside(leaf.location, match[0]), message, hint)
@@ -170,7 +181,9 @@ def read_params(section: Value | None, overrides: Mapping[str, Any], faults: Fau
         for key, value in section.values.items():
             _declare(params, key, section.keys[key], value)
     elif section is not None and not _is_empty(section):
-        faults.error(section.location, "expected a mapping of names to values in `params`")
+        found_kind = "a list" if isinstance(section, Items) else found(section.value)
+        message = f"expected a mapping of names to values in `params`, found {found_kind}"
+        faults.error(section.location, message, "write `name: value` for each")
         return params
     for name, given in overrides.items():
         _override(params, name, given)

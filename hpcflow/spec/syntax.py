@@ -65,6 +65,8 @@ def explain(error: yaml.MarkedYAMLError, lines: Sequence[str], place: Place) -> 
     problem, context = error.problem or "", error.context or ""
     at = _mark(error.problem_mark or error.context_mark, lines)
     opened = _mark(error.context_mark or error.problem_mark, lines)
+    if lines[at[0]].startswith("%"):
+        return Fault(place(at[0], 0), *NO_DIRECTIVES)
     if "could not find expected ':'" in problem:
         return Fault(place(*opened), "expected `:` after a key", "write `key: value`, with a space after the colon")
     if "quoted scalar" in context:
