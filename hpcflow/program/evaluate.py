@@ -97,6 +97,9 @@ def _read(name: str, read: Callable[[str, Region], Array], region: Region, shape
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, HpcflowError):
+        hint = getattr(error, "hint", "")
+        return f"{error}\n  hint: {hint}" if hint else str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
