@@ -57,9 +57,12 @@ def main() -> None:
 
 def _version(value: bool) -> None:  # noqa: FBT001  (typer's callback)
     if value:
-        from importlib.metadata import version  # noqa: PLC0415
+        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
-        typer.echo(version("hpcflow"))
+        try:
+            typer.echo(version("hpcflow"))
+        except PackageNotFoundError:
+            typer.echo("unknown: this checkout is not installed")
         raise typer.Exit
 
 

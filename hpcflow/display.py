@@ -211,5 +211,5 @@ def _cluster(cluster: Mapping[str, Any]) -> str:
 
 
 def _output(output: Mapping[str, Any]) -> str:
-    shape, dtype = output.get("shape"), output.get("dtype", "")
-    return f"{output['path']}  {tuple(shape) if shape else ''} {dtype}".rstrip()
+    shape = str(tuple(output["shape"])) if output.get("shape") else ""
+    return "  ".join(filter(None, (output["path"], f"{shape} {output.get('dtype', '')}".strip())))
