@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -212,4 +213,7 @@ def _cluster(cluster: Mapping[str, Any]) -> str:
 
 def _output(output: Mapping[str, Any]) -> str:
     shape = str(tuple(output["shape"])) if output.get("shape") else ""
-    return "  ".join(filter(None, (output["path"], f"{shape} {output.get('dtype', '')}".strip())))
+    # A table's dtype lists its columns: [('class_id', '<i8'), …].
+    columns = re.findall(r"\('(\w+)'", dtype := str(output.get("dtype", "")))
+    kind = "records of " + ", ".join(columns) if columns else dtype
+    return "  ".join(filter(None, (output["path"], f"{shape} {kind}".strip())))

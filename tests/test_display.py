@@ -119,7 +119,11 @@ REPORT = {
     "seconds": {"total": 12.34, "startup": 1.2, "compute": 11.14},
     "tasks": {"total": 64, "executed": 60, "reused": 4, "retried": 0},
     "memory": {"projected_peak": 3 * 2**29, "measured_peak": 2**30, "budget": 8 * 2**30},
-    "outputs": [{"name": "labels", "path": "out/labels.parquet", "shape": [10, 5], "dtype": "float32"}],
+    "outputs": [
+        {"name": "plane", "path": "out/plane.npy", "shape": [10, 5], "dtype": "float32"},
+        {"name": "labels", "path": "out/labels.csv", "shape": [6], "dtype": "[('class_id', '<i8'), ('score', '<f4')]"},
+        {"name": "total", "path": "out/total.json", "shape": [], "dtype": "float32"},
+    ],
     "quarantine": [{"item": "photos/a.jpg", "reason": "truncated"}],
     "cluster": {"kind": "local", "workers": 1, "threads": 2, "device": "cpu", "dashboard": None},
     "versions": {},
@@ -132,7 +136,9 @@ def test_a_summary_says_what_happened():
         "  tasks    60 executed, 4 reused",
         "  memory   1.0 GiB at peak, 1.5 GiB planned, 8.0 GiB allowed",
         "  cluster  local, 1 worker, 2 threads, cpu",
-        "  output   out/labels.parquet  (10, 5) float32",
+        "  output   out/plane.npy  (10, 5) float32",
+        "  output   out/labels.csv  (6,) records of class_id, score",
+        "  output   out/total.json  float32",
         "  bad      photos/a.jpg: truncated",
         "  report   runs/image/report.json",
     ]
