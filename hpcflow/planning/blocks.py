@@ -100,14 +100,15 @@ def _decoded(region: Region, chunks: Sequence[int] | None) -> int:
 
 
 def _candidates(stage: Stage) -> Iterator[Shape]:
-    """Slabs and near-cubes from the largest block down to one grain."""
+    """Slabs along each axis and near-cubes from the largest block down to one grain."""
     grain = stage.grain
     metas = stage.program.metas
     per_index = max(prod(metas[n].shape[len(grain) :]) * metas[n].dtype.itemsize for n in stage.ends)
     size = LARGEST_BLOCK
     while True:
         limit = max(size // per_index, 1)
-        yield _slab(stage.domain, grain, limit)
+        for axis in range(len(grain)):
+            yield _slab(stage.domain, grain, limit, axis)
         yield _cube(stage.domain, grain, limit)
         if size < 2**12:
             break
@@ -115,10 +116,10 @@ def _candidates(stage: Stage) -> Iterator[Shape]:
     yield grain
 
 
-def _slab(domain: Shape, grain: Shape, limit: int) -> Shape:
-    """Whole along the last axes, as many grains as fit along the first that is cut."""
+def _slab(domain: Shape, grain: Shape, limit: int, cut: int) -> Shape:
+    """Cut along one axis; along the others, the first of them first, only as far as it must be."""
     block = list(grain)
-    for axis in reversed(range(len(domain))):
+    for axis in [*(axis for axis in reversed(range(len(domain))) if axis != cut), cut]:
         room = limit // max(prod(block) // block[axis], 1)
         block[axis] = min(max(room // grain[axis], 1) * grain[axis], domain[axis])
     return tuple(block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,9 @@ from hpcflow.program.program import Step
 from hpcflow.regions import Shape
 from hpcflow.sinks.npy import NpyTarget
 from hpcflow.spec.flow import Flow
+
+STORING_COST = 4
+"""What an element of a stored node costs beyond its write and its reads, in elements made: a disk may be slow."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class Draft:
 
     def cut(self, name: str) -> Draft:
         """The draft with one more node stored for the stages behind it."""
-        target = NpyTarget(str(self.run_dir / "stages" / f"{name}.npy"), meta_of(self.flow, name))
+        own = NpyTarget(str(self.run_dir / "stages" / f"{name}.npy"), meta_of(self.flow, name))
+        written = (w.target for w in self.writes if w.node == name and isinstance(w.target, NpyTarget))
+        target = next(written, own)
         return replace(self, stored={**self.stored, name: target})
 
     def cut_where_it_pays(self) -> Draft:
@@ -40,13 +46,18 @@ class Draft:
 
         It pays before an op that must see an axis from end to end, when what is behind it cuts
         that axis, or must see another one: each block would else be made of the whole array.
+        And it pays for what two stages would each make, before and after a reduction.
         """
         chosen = self.stages()
-        candidates = [name for stage in chosen for name in _before_meetings(stage) if name not in self.stored]
-        best, least = None, 0.7 * _total(chosen)
+        shared = Counter(step.name for stage in chosen for step in stage.program.steps)
+        twice = [name for name, times in shared.items() if times > 1]
+        meetings = [name for stage in chosen for name in _before_meetings(stage)]
+        candidates = [name for name in [*meetings, *twice] if name not in self.stored and name in self.flow.nodes]
+        best, least = None, _total(chosen)
         for name in dict.fromkeys(candidates):
             tried = self.cut(name)
-            if (total := _total(tried.stages())) < least:
+            total = _total(tried.stages()) + STORING_COST * meta_of(self.flow, name).size
+            if total < least:
                 best, least = tried, total
         return self if best is None else best.cut_where_it_pays()
 
