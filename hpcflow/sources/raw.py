@@ -45,14 +45,14 @@ def raw(
     volume: {from: raw, path: data/scan.bin, dtype: ">u2", shape: [512, 512, 512], offset: 1024}
     """
     meta = named(shape, np.dtype(dtype), dims)
-    path = str(Path(path).absolute())
+    given, path = path, str(Path(path).absolute())
     status = regular(path)
     expected = offset + prod(shape) * meta.dtype.itemsize
     if status.st_size < expected:
         behind = f" behind an offset of {offset}" if offset else ""
         raise Mismatch(
             f"expected {expected} bytes for shape {meta.shape} of {meta.dtype}{behind}, "
-            f"found {status.st_size} in `{path}`",
+            f"found {status.st_size} in `{given}`",
             parameter="shape",
             hint="check `shape`, `dtype` and `offset`",
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from hpcflow.errors import FlowError, Location
+from hpcflow.errors import Fault, FlowError, Location
 from hpcflow.scalars import Scalar, found, resolve, short
 from hpcflow.spec.faults import Faults
 from hpcflow.spec.syntax import NO_ANCHORS, NO_DIRECTIVES, NO_TAGS, ONE_DOCUMENT, explain
@@ -131,7 +131,8 @@ def parse_value(text: str, name: str = "") -> Any:
     found = parse(stripped, "command line", faults)
     if faults.wrong:
         # The columns are those of the value alone; the message is what matters here.
-        raise FlowError(*(type(fault)(shown, fault.message, fault.hint) for fault in faults.sorted()))
+        said = ((fault.message.replace("of the file", "of the value"), fault.hint) for fault in faults.sorted())
+        raise FlowError(*(Fault(shown, message, hint) for message, hint in said))
     return plain(found) if found is not None else None
 
 
@@ -151,6 +152,10 @@ def plain(value: Value) -> Any:
 
 def _clean(lines: Sequence[str], file: str, faults: Faults) -> str | None:
     """The text without tabs; `None` where it holds what would mislead the parser."""
+    first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
+    if lines[first].startswith("%"):
+        faults.error(Location(file, first + 1, 1, lines[first]), *NO_DIRECTIVES)
+        return None
     go_on = True
     cleaned = []
     for number, line in enumerate(lines, start=1):
@@ -240,16 +245,14 @@ class _Builder:
         mark = event.start_mark
         here = self.place(mark.line, mark.column) if mark else self.place(0, 0)
         if isinstance(event, yaml.DocumentStartEvent):
-            return self.document(event, here)
+            return self.document(here)
         if isinstance(event, yaml.CollectionEndEvent):
             self.put(self.stack.pop().close())
         elif isinstance(event, yaml.NodeEvent):
             return self.node(event, here)
         return True
 
-    def document(self, event: yaml.DocumentStartEvent, here: Location) -> bool:
-        if event.version or event.tags:
-            self.faults.error(here, *NO_DIRECTIVES)
+    def document(self, here: Location) -> bool:
         if self.root is not None:
             self.faults.error(here, *ONE_DOCUMENT)
             return False

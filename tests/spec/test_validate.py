@@ -215,7 +215,7 @@ sinks:
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("kind", ["chain", "cycle", "unknown", "faulty", "expr", "sinks", "long names"])
 def test_a_large_flow_costs_seconds_at_most(kind):
-    n = 2000
+    n = 1000 if kind == "sinks" else 2000
     head = "flow: a\nsources:\n  s0: {from: full, shape: [2], value: 1}\nsteps:\n"
     of = {
         "chain": lambda i: f"{{op: clip, of: s{i - 1}, min: 0}}",
@@ -228,10 +228,10 @@ def test_a_large_flow_costs_seconds_at_most(kind):
     }[kind]
     text = head + "".join(f"  s{i}: {of(i)}\n" for i in range(1, n + 1)) + "sinks:\n"
     text += "".join(
-        f"  o{i}: {{to: npy, of: s{i}, path: out/{i}.npy}}\n" for i in range(n if kind == "sinks" else 1, n + 1)
+        f"  o{i}: {{to: npy, of: s{i}, path: out/{i}.npy}}\n" for i in range(1 if kind == "sinks" else n, n + 1)
     )
     start = time.process_time()
     error = refused(text)
     assert "values in a flow" not in str(error)
     assert len(str(error)) < 10**6
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 2
