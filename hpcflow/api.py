@@ -20,6 +20,7 @@ from hpcflow.execute.run import Outcome, run_plan
 from hpcflow.execute.watch import MemoryWatch
 from hpcflow.planning.plan import Plan, make_plan
 from hpcflow.report.record import Report, versions
+from hpcflow.sizes import parse_share, parse_size
 from hpcflow.spec.flow import Flow
 from hpcflow.spec.validate import load as load_flow
 
@@ -51,7 +52,7 @@ def plan(
     cluster: str | os.PathLike[str] = "local",
     workers: int | None = None,
     threads: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
     run_dir: str | os.PathLike[str] | None = None,
 ) -> Plan:
     """What `run` would do: stages, blocks, bytes, memory. Reads metadata, starts nothing.
@@ -65,8 +66,9 @@ def plan(
         ``"local"``, ``"threads"``, ``"synchronous"``, or a profile.
     workers, threads : int, optional
         Worker processes, and threads of each.
-    memory : int, optional
-        Bytes for the whole run on one machine; 70 % of what is free where left out.
+    memory : int or str, optional
+        Bytes for the whole run on one machine, also as ``"2GiB"``; 70 % of what is free where
+        left out.
     run_dir : path, optional
         Where reports and intermediate arrays go; ``runs/<flow>`` where left out.
 
@@ -82,13 +84,15 @@ def _loaded(flow: Flow | str | os.PathLike[str], params: Mapping[str, Any] | Non
     return flow if isinstance(flow, Flow) else load(flow, params)
 
 
-def _plan(flow: Flow, where: Profile, memory: int | None, run_dir: str | os.PathLike[str] | None) -> Plan:
+def _plan(flow: Flow, where: Profile, memory: int | str | None, run_dir: str | os.PathLike[str] | None) -> Plan:
+    available = psutil.virtual_memory().available
+    asked = memory if memory is None else parse_size(memory)
     return make_plan(
         flow,
         run_dir=Path(run_dir) if run_dir is not None else Path("runs") / flow.name,
         workers=where.workers,
         threads=where.threads,
-        budget=memory or where.memory or int(psutil.virtual_memory().available * SHARE_OF_FREE_MEMORY),
+        budget=asked or where.memory or int(available * SHARE_OF_FREE_MEMORY),
     )
 
 
@@ -99,10 +103,10 @@ def run(
     cluster: str | os.PathLike[str] = "local",
     workers: int | None = None,
     threads: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     fresh: bool = False,
-    max_bad: float = 0,
+    max_bad: float | str = 0,
     dashboard: str | bool | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -114,9 +118,9 @@ def run(
         As for `plan`.
     fresh : bool
         Compute every block, also those that an earlier run has finished.
-    max_bad : float
-        Items that may be bad before the run fails: a number of them if at least 1, else a
-        fraction of all.
+    max_bad : int, float or str
+        Items that may be bad before the run fails: an `int` is a number of them, a `float` from
+        0 to 1 a share of all; or as text, ``"10%"``.
     dashboard : str or bool, optional
         Address of the Dask dashboard; `False` for none.
     progress : Progress, optional
@@ -135,6 +139,7 @@ def run(
         Where the run failed; the report says so too.
     """
     begun = time.perf_counter()
+    allowed = parse_share(max_bad) if isinstance(max_bad, str) else max_bad
     where = profile(cluster, workers=workers, threads=threads, dashboard=dashboard)
     planned = _plan(_loaded(flow, params), where, memory, run_dir)
     planned.run_dir.mkdir(parents=True, exist_ok=True)
@@ -148,7 +153,7 @@ def run(
                 record.opened(pool)
                 if pool.info.dashboard:
                     told.note(f"dashboard: {pool.info.dashboard}")
-                run_plan(planned, pool, record.outcome, max_bad=max_bad, progress=told, fresh=fresh)
+                run_plan(planned, pool, record.outcome, max_bad=allowed, progress=told, fresh=fresh)
         except HpcflowError as error:
             told.end(record.write("failed", 1, str(error)))
             raise

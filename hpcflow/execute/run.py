@@ -58,9 +58,9 @@ def run_plan(
         Where blocks run.
     outcome : Outcome
         Filled in as the run goes on.
-    max_bad : float
-        Bad items that are set apart before the run fails: a number of them if at least 1,
-        else a fraction of all items.
+    max_bad : int or float
+        Bad items that are set apart before the run fails: an `int` is a number of them, a
+        `float` from 0 to 1 a share of all items.
     progress : Progress
     fresh : bool
         Compute every block, also those that an earlier run has finished.
@@ -79,9 +79,9 @@ def run_plan(
         _render(plan, document, outcome)
 
 
-def _allowed(plan: Plan, max_bad: float) -> int:
-    if max_bad >= 1:
-        return int(max_bad)
+def _allowed(plan: Plan, max_bad: int | float) -> int:  # noqa: PYI041  (they mean different things)
+    if isinstance(max_bad, int):
+        return max_bad
     items = sum(len(n.source.items) for n in plan.flow.nodes.values() if isinstance(n.source, ItemSource))
     return floor(max_bad * items)
 
