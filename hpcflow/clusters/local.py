@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -89,14 +90,16 @@ class LocalPool:
         key = f"{name}-{next(self.numbers)}"
         task = self.executor.submit(_limits.capped, function, *args, key=key)
         future: Future[Any] = Future()
-        future.add_done_callback(partial(_cancel, task))
+        # Were each to hold the other, Dask would keep the result, and make it again when its
+        # worker dies, until Python's collector comes round.
+        future.add_done_callback(partial(_cancel, weakref.ref(task)))
         task.add_done_callback(partial(_pass_on, future))
         return future
 
 
-def _cancel(task: Future[Any], future: Future[Any]) -> None:
-    if future.cancelled():
-        task.cancel()
+def _cancel(task: Callable[[], Future[Any] | None], future: Future[Any]) -> None:
+    if future.cancelled() and (running := task()) is not None:
+        running.cancel()
 
 
 def _pass_on(future: Future[Any], task: Future[Any]) -> None:

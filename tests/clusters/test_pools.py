@@ -189,6 +189,17 @@ def test_a_worker_that_died_is_replaced_and_knows_what_was_installed(processes):
     assert set(processes.submit("count-0", thread_counts).result(30).values()) == {1}
 
 
+def test_a_result_that_was_taken_is_not_kept(processes):
+    for i in range(5):
+        assert processes.submit(f"taken-{i}", abs, -i).result(60) == i
+    deadline = time.monotonic() + 10
+    held = None
+    while held != 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+        held = sum(key.startswith("taken-") for keys in processes.client.has_what().values() for key in keys)
+    assert held == 0
+
+
 def test_a_task_that_kills_its_workers_is_lost(processes):
     with pytest.raises(WorkerLost, match="died 4 times"):
         processes.submit("fatal-0", end_this_process).result(60)
