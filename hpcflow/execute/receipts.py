@@ -17,6 +17,8 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from hpcflow.meta import Bad
 from hpcflow.planning.stages import Stage
 from hpcflow.registry import Partial, call, get_op
 
-VERSION = 1
+VERSION = 2
 """Raised when what a block's bytes depend on changes in hpcflow itself."""
 
 
@@ -130,7 +132,6 @@ def _layout(target: Any) -> dict[str, Any]:
     return {name: value for name, value in asdict(target).items() if name != "path"}
 
 
+@cache
 def _versions() -> dict[str, str]:
-    import scipy  # noqa: PLC0415  (only a run needs it)
-
-    return {"numpy": np.__version__, "scipy": scipy.__version__}
+    return {name: version(name) for name in ("numpy", "scipy", "numba", "opencv-python-headless")}

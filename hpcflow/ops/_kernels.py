@@ -10,9 +10,20 @@ from pydantic import AfterValidator, Field
 
 from hpcflow.errors import Mismatch
 from hpcflow.expectations import Says
+from hpcflow.kernels import fourier, planes
 from hpcflow.meta import Meta
-from hpcflow.namespace import Array
-from hpcflow.ops._windows import boundaries, check_lengths, check_origins, filtered, halo, origins, window
+from hpcflow.namespace import Array, Namespace, companion
+from hpcflow.ops._windows import (
+    boundaries,
+    check_lengths,
+    check_origins,
+    filtered,
+    halo,
+    native,
+    origins,
+    planar,
+    window,
+)
 from hpcflow.regions import Depth
 
 NESTED = "a list of numbers, nested once for each axis"
@@ -81,8 +92,25 @@ def convolved(meta: Meta, *, weights: list[Any], mode: str, origin: Any, axes: t
     return halo(windows, boundaries(mode, axes, meta.ndim))
 
 
-def arguments(x: Array, weights: list[Any], mode: str, origin: Any, axes: Any) -> dict[str, Any]:
-    """Spread over all axes, so that the call needs no `axes`, which not every release takes."""
-    spread = kernel("weights", weights, axes, x.ndim)
+def scratch(meta: Meta) -> float:
+    """The input with its boundary laid around it and pieces of its transform, where the kernel is large."""
+    return planar(meta) + 2.0
+
+
+def weighted(
+    x: Array, weights: list[Any], *, mode: str, cval: float, origin: Any, axes: Any, xp: Namespace, mirrored: bool
+) -> Array:
+    """Correlate, or convolve (`mirrored`), by the library and the way that cost least."""
+    array = kernel("weights", weights, axes, x.ndim)
+    shifts = origins(origin, array.shape, axes)
+    # Spread over all axes, so that SciPy's call needs no `axes`, which not every release takes.
     mode = boundaries(mode, range(x.ndim), x.ndim)[0]
-    return {"weights": spread, "mode": mode, "origin": origins(origin, spread.shape, axes)}
+    if mirrored:
+        array = np.flip(array)
+        shifts = [-o - (n % 2 == 0) for o, n in zip(shifts, array.shape, strict=True)]
+    x = native(x)
+    for way in (planes.direct, fourier.correlate):
+        found = way(x, array, mode=mode, cval=cval, origins=shifts, xp=xp)
+        if found is not None:
+            return found
+    return companion(xp, "ndimage").correlate(x, xp.asarray(array), mode=mode, cval=cval, origin=shifts)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpcflow.errors import Mismatch
+from hpcflow.kernels import planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
 from hpcflow.ops._kernels import kernel
@@ -107,9 +108,19 @@ def _ordered(name: str, x: Array, *, cval: float, xp: Namespace, **how: Any) -> 
     """
     ndimage = companion(xp, "ndimage")
     run = getattr(ndimage, f"{name}_filter")
+
+    def quick() -> Array | None:
+        if "size" not in how:
+            return None
+        where = {"cval": cval, "origins": how["origin"], "xp": xp}
+        if name == "median":
+            return planes.median(x, how["size"], mode=how["mode"], **where)
+        return planes.extreme(name, x, how["size"], modes=how["mode"], **where)
+
     # The minimum is NaN if any element is: one pass, and no array of booleans.
     if x.dtype.kind != "f" or not (isnan(cval) or xp.isnan(x.min())):
-        return run(x, cval=cval, **how)
+        found = quick()
+        return run(x, cval=cval, **how) if found is None else found
     nan = xp.isnan(x)
     result = run(xp.where(nan, x.dtype.type(0), x), cval=0.0 if isnan(cval) else cval, **how)
     result[ndimage.maximum_filter(nan, cval=float(isnan(cval)), **how)] = xp.nan

@@ -111,3 +111,8 @@ def native(x: Array) -> Array:
 def swapped(meta: Meta) -> float:
     """Scratch of `native`, per byte of the input."""
     return 0.0 if meta.dtype.isnative else 1.0
+
+
+def planar(meta: Meta) -> float:
+    """Scratch of a filter that may go plane by plane: beyond planes, a copy that lies together and a pass between."""
+    return swapped(meta) + 2.0 * (meta.ndim > 2)

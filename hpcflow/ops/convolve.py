@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from hpcflow.namespace import Array, Namespace, companion
-from hpcflow.ops._kernels import Kernel, arguments, convolved, result
-from hpcflow.ops._windows import native, swapped
+from hpcflow.namespace import Array, Namespace
+from hpcflow.ops._kernels import Kernel, convolved, result, scratch, weighted
 from hpcflow.parameters import Axes, Boundary, PerAxis
 from hpcflow.registry import op
 
 
-@op(depth=convolved, meta=result, scratch=swapped, work=30)
+@op(depth=convolved, meta=result, scratch=scratch, work=30)
 def convolve(
     x: Array,
     /,
@@ -24,7 +23,8 @@ def convolve(
     """Add up the elements around each one times the mirrored `weights`, as `scipy.ndimage.convolve`.
 
     Integers stay integers (fractions are cut off); unsigned ones wrap around below zero. Cast
-    to float32 first to keep both.
+    to float32 first to keep both. Floats go through Fourier transforms, in float64, where the
+    kernel is so large that this is quicker.
 
     Parameters
     ----------
@@ -43,6 +43,4 @@ def convolve(
     --------
     soft: {op: convolve, of: plane, weights: [[0, 0.1, 0], [0.1, 0.6, 0.1], [0, 0.1, 0]]}
     """
-    how = arguments(x, weights, mode, origin, axes)
-    how["weights"] = xp.asarray(how["weights"])
-    return companion(xp, "ndimage").convolve(native(x), cval=cval, **how)
+    return weighted(x, weights, mode=mode, cval=cval, origin=origin, axes=axes, xp=xp, mirrored=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from hpcflow.kernels import planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
-from hpcflow.ops._windows import boundaries, check_lengths, filtered, native, spread, swapped
+from hpcflow.ops._windows import boundaries, check_lengths, filtered, native, planar, spread
 from hpcflow.parameters import Axes, Boundary, NonNegative, NonNegativeInt, PerAxis, Positive
 from hpcflow.registry import op
 
@@ -29,7 +32,7 @@ def depth(meta: Meta, *, sigma: Any, truncate: float, radius: Any, axes: tuple[i
     )
 
 
-@op(depth=depth, meta=result, scratch=swapped, work=30)
+@op(depth=depth, meta=result, scratch=planar, work=30)
 def gaussian(
     x: Array,
     /,
@@ -69,14 +72,29 @@ def gaussian(
     --------
     smooth: {op: gaussian, of: plane, sigma: 2}
     """
+    x = native(x)
+    modes = boundaries(mode, axes, x.ndim)
+    if not any(spread(order, axes, x.ndim, 0)):
+        reach = depth(x, sigma=sigma, truncate=truncate, radius=radius, axes=axes)  # type: ignore[arg-type]
+        sigmas = spread(sigma, axes, x.ndim, 0.0)
+        weights = {axis: _weights(sigmas[axis], r) for axis, r in enumerate(reach) if sigmas[axis] > NARROW}
+        quick = planes.separable(x, weights, modes=modes, cval=cval, origins=[0] * x.ndim, xp=xp) if weights else None
+        if quick is not None:
+            return quick
     ndimage = companion(xp, "ndimage")
     # With a sigma of 0 an axis is left alone: this does what `axes` does, in every release.
     return ndimage.gaussian_filter(
-        native(x),
+        x,
         spread(sigma, axes, x.ndim, 0.0),
         order=spread(order, axes, x.ndim, 0),
-        mode=boundaries(mode, axes, x.ndim),
+        mode=modes,
         cval=cval,
         truncate=truncate,
         **({} if radius is None else {"radius": spread(radius, axes, x.ndim, None)}),
     )
+
+
+def _weights(sigma: float, radius: int) -> Array:
+    """SciPy's kernel."""
+    weights = np.exp(-0.5 / (sigma * sigma) * np.arange(-radius, radius + 1) ** 2)
+    return weights / weights.sum()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from hpcflow.kernels import planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
-from hpcflow.ops._windows import boundaries, check_lengths, filtered, native, swapped
+from hpcflow.ops._windows import boundaries, check_lengths, filtered, native, planar
 from hpcflow.parameters import Axis, Boundary, PerAxis
 from hpcflow.registry import op
 
@@ -17,7 +18,7 @@ def result(meta: Meta, *, mode: Any, cval: float) -> Meta:
     return filtered(meta, cval)
 
 
-@op(depth=1, meta=result, scratch=swapped, work=30)
+@op(depth=1, meta=result, scratch=planar, work=30)
 def sobel(
     x: Array, /, *, axis: Axis = -1, mode: PerAxis[Boundary] = "reflect", cval: float = 0.0, xp: Namespace
 ) -> Array:
@@ -38,5 +39,8 @@ def sobel(
     --------
     gx: {op: sobel, of: smooth, axis: x}
     """
-    ndimage = companion(xp, "ndimage")
-    return ndimage.sobel(native(x), axis=axis, mode=boundaries(mode, range(x.ndim), x.ndim), cval=cval)
+    x = native(x)
+    modes = boundaries(mode, range(x.ndim), x.ndim)
+    weights = {i: xp.asarray([-1.0, 0.0, 1.0] if i == axis else [1.0, 2.0, 1.0]) for i in range(x.ndim)}
+    quick = planes.separable(x, weights, modes=modes, cval=cval, origins=[0] * x.ndim, xp=xp, finite=True)
+    return companion(xp, "ndimage").sobel(x, axis=axis, mode=modes, cval=cval) if quick is None else quick
