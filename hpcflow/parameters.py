@@ -1,7 +1,7 @@
 """Parameters of ops, sources, sinks and models: their types, and models of them from signatures.
 
 A function's keyword-only arguments are its parameters. Their annotations say what a flow may
-give; nothing is written twice. `xp`, `region` and `metas` are filled in by the runner and are
+give; nothing is written twice. `xp`, `region`, `metas`, `reach` and `prepared` are filled in by the runner and are
 no parameters.
 """
 
@@ -23,7 +23,7 @@ from hpcflow.meta import Meta
 from hpcflow.scalars import found, resolve
 
 T = TypeVar("T")
-INJECTED = frozenset({"xp", "region", "metas"})
+INJECTED = frozenset({"xp", "region", "metas", "reach", "prepared"})
 
 
 class AxisMarker(Says):

@@ -55,7 +55,9 @@ class Op:
     finalize: Callable[..., Array] | None = None
     tile: bool = True
     scratch: Callable[..., float] | float = 1.0
-    work: float = 1.0
+    work: Callable[..., float] | float = 1.0
+    base: Callable[..., int] | int = 0
+    prepare: Callable[..., Any] | None = None
     identity: Callable[..., Any] | None = None
     version: int = 1
 
@@ -253,7 +255,9 @@ def op(
     inputs: Callable[..., tuple[str, ...]] | None = None,
     tile: bool = True,
     scratch: Callable[..., float] | float = 1.0,
-    work: float = 1.0,
+    work: Callable[..., float] | float = 1.0,
+    base: Callable[..., int] | int = 0,
+    prepare: Callable[..., Any] | None = None,
     identity: Callable[..., Any] | None = None,
     version: int = 1,
 ) -> Callable[[F], F]:
@@ -283,17 +287,26 @@ def op(
     tile : bool
         Whether a block may be computed tile by tile; not if the op is dear to call.
     scratch : float or callable, optional
-        Bytes needed while it runs, beyond inputs and result, per byte of its inputs.
-    work : float
-        What making one element costs, beside copying it; the planner weighs halos by it.
+        Bytes needed while it runs, beyond inputs and result, per byte of its inputs; or a
+        function ``(*metas, **params)`` that gives this, and may take `shapes`, of its input blocks.
+    work : float or callable, optional
+        What making one element costs, beside copying it; the planner weighs halos by it. Or a
+        function ``(meta, **params)`` of the result, which may take the `shape` that is made.
+    base : int or callable, optional
+        Bytes that a process holds once it has run the op: libraries and weights. Or a function
+        ``(**params)`` that gives this.
+    prepare : callable, optional
+        ``(read, *metas, **params) -> JSON values``, called once on a worker before the first
+        block; `read(region)` gives any part of the first input. The function gets what it
+        returns as `prepared`, and it is part of every block's key.
     identity : callable, optional
         ``(**params) -> JSON values`` of what else the result depends on: a file's digest.
     version : int
         Raised when the op's results change, so that finished blocks are computed again.
     """
     names = {"depth": depth, "whole": whole, "reaches": reach, "makes": meta, "inputs": inputs}
-    costs = {"tile": tile, "scratch": scratch, "work": work}
-    return _declare("ops", {**names, **costs, "identity": identity, "version": version})
+    costs = {"tile": tile, "scratch": scratch, "work": work, "base": base}
+    return _declare("ops", {**names, **costs, "prepare": prepare, "identity": identity, "version": version})
 
 
 def reduction(

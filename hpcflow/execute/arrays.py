@@ -11,8 +11,10 @@ import dask.array as da
 import numpy as np
 from dask import delayed
 
-from hpcflow.execute.block import make
+from hpcflow.errors import RunError
+from hpcflow.execute.block import Failure, make
 from hpcflow.execute.fold import finalized
+from hpcflow.execute.prepare import needs_preparing, prepare, with_prepared
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.planning.blocks import shaped
@@ -108,8 +110,17 @@ class Arrays(Mapping[str, Any]):
         chosen = shaped(stage, ROOM, flow.block)
         assert chosen is not None
         before = {n: self[n] for n in chosen.sources if n in reduced}
+        if needs_preparing(chosen):
+            chosen = _prepared(chosen)
         build = _reduced if chosen.reduces else _mapped
         return build(chosen, meta, before)
+
+
+def _prepared(stage: Stage) -> Stage:
+    found = prepare(stage)
+    if isinstance(found, Failure):
+        raise RunError(f"`{found.node}` could not be prepared: {found.message}")
+    return with_prepared(stage, found)
 
 
 def _mapped(stage: Stage, meta: Meta, before: dict[str, Any]) -> Any:

@@ -107,19 +107,19 @@ def stage_key(stage: Stage) -> str:
     """
     names = {name: str(i) for i, name in enumerate([*stage.program.inputs, *(s.name for s in stage.program.steps)])}
 
-    def applied(op: str, of: tuple[str, ...], params: Mapping[str, Any]) -> list[Any]:
+    def applied(op: str, of: tuple[str, ...], params: Mapping[str, Any], prepared: Any = None) -> list[Any]:
         # An expression names its nodes, so its text is only comparable together with them.
         one = get_op(op)
         named = list(of) if one.inputs is not None else []
         other = None if one.identity is None else call(one.identity, (), params)
-        return [op, one.version, [names[name] for name in of], named, dict(params), other]
+        return [op, one.version, [names[name] for name in of], named, dict(params), other, prepared]
 
     return digest_json(
         {
             "version": VERSION,
             "packages": _versions(),
             "inputs": [[str(meta.dtype), meta.shape] for meta in stage.program.inputs.values()],
-            "steps": [applied(step.op, step.of, step.params) for step in stage.program.steps],
+            "steps": [applied(step.op, step.of, step.params, step.prepared) for step in stage.program.steps],
             "reduces": [applied(reduce.op, (reduce.of,), reduce.params) for reduce in stage.reduces],
             "writes": [[names[w.node], _layout(w.target)] for w in stage.writes],
             "blocks": [stage.domain, stage.block, stage.tile],

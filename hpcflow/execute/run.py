@@ -19,6 +19,7 @@ from hpcflow.clusters.base import Pool
 from hpcflow.errors import BlockError, RunError
 from hpcflow.execute.block import BlockResult, Failure, Job, check_blocks, run_blocks
 from hpcflow.execute.fold import Fold
+from hpcflow.execute.prepare import needs_preparing, prepare, with_prepared
 from hpcflow.execute.progress import Progress
 from hpcflow.execute.receipts import Receipt, read, stage_key
 from hpcflow.meta import Bad, Column, ItemSource, Target
@@ -88,6 +89,7 @@ def _allowed(plan: Plan, max_bad: int | float) -> int:  # noqa: PYI041  (they me
 
 def run_stage(plan: Plan, stage: Stage, pool: Pool, outcome: Outcome, *, allowed: int, progress: Progress) -> None:
     """Run the blocks of one stage that no earlier run has finished, a bounded number at a time."""
+    stage = _prepared(plan, stage, pool)
     folder = plan.run_dir / "receipts" / f"{stage.name}-{stage_key(stage)}"
     run = uuid.uuid4().hex[:12]
     key = f"{stage.name}-{run}"
@@ -105,6 +107,17 @@ def run_stage(plan: Plan, stage: Stage, pool: Pool, outcome: Outcome, *, allowed
         account.add(result)
     for target in [*targets, *(reduce.target for reduce in stage.reduces)]:
         _touch(target, target.finish)
+
+
+def _prepared(plan: Plan, stage: Stage, pool: Pool) -> Stage:
+    """The stage, once its ops are ready for their first block; a worker sees to that."""
+    if not needs_preparing(stage):
+        return stage
+    prepared = pool.submit(f"{stage.name}-prepare", prepare, stage).result()
+    if isinstance(prepared, Failure):
+        location = plan.flow.nodes[prepared.node].location
+        raise RunError(f"{location}: error: `{prepared.node}` could not be prepared\n  {prepared.message}")
+    return with_prepared(stage, prepared)
 
 
 class _Account:

@@ -10,9 +10,11 @@ and give their `sha256`.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +34,9 @@ class Archive:
 
     path: str
     sha256: str | None = None
-    activations: float = 80.0
+    activations: Mapping[str, float] = field(
+        default_factory=lambda: {"torch": 80.0, "compile": 80.0, "onnxruntime": 80.0}, hash=False
+    )
     """Not known before it runs: as much as for networks of moderate size."""
 
     @property
@@ -60,15 +64,39 @@ class Archive:
         """Whether it comes from `torch.export`."""
         return self.path.lower().endswith(".pt2")
 
-    def load(self, device: str) -> Network:
+    def size(self, engine: str, batch: int) -> int | None:  # noqa: ARG002  (its own, whatever is asked)
+        """The batch that it was exported with, if that is fixed."""
+        return _signature(self.path, self.digest).batch if self.exported else None
+
+    def check(self, engine: str, precision: str) -> None:
+        """Refuse an engine that cannot take this file; raises `Mismatch`."""
+        if engine != "torch" and (not self.exported or precision == "bfloat16"):
+            found = "bfloat16" if self.exported else "TorchScript"
+            raise Mismatch(
+                f"expected a `torch.export` archive (.pt2), in float32 or int8, for the engine `{engine}`, "
+                f"found {found}",
+                parameter="engine",
+                hint="`engine: torch` runs every model file in float32 and bfloat16",
+            )
+
+    def load(self, device: str, precision: str = "float32") -> Network:
         """The program, on this device."""
         torch_installed()
         from hpcflow.models import _torch  # noqa: PLC0415
 
         content = pinned(self.path, self.digest)
         if self.exported:
-            return _torch.exported(self.path, content, inspect(self.path, content).batch, device)
-        return _torch.scripted(self.path, content, device)
+            return _torch.exported(self.path, content, inspect(self.path, content).batch, device, precision)
+        return _torch.scripted(self.path, content, device, precision)
+
+    def program(self, device: str, precision: str, frame: Shape, size: int | None) -> Any:  # noqa: ARG002  (its own)
+        """The archive as torch reads it."""
+        torch_installed()
+        from hpcflow.models._torch import read_program  # noqa: PLC0415
+
+        content = pinned(self.path, self.digest)
+        inspect(self.path, content)
+        return read_program(self.path, content, device)
 
 
 @lru_cache(maxsize=64)

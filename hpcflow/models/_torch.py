@@ -6,7 +6,7 @@ import io
 import pickle
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,26 +19,56 @@ from hpcflow.models.base import Network
 from hpcflow.namespace import Array
 
 
+class Scorer(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """From images (N, H, W, 3) of bytes to float32 scores (N, classes)."""
+
+    def __init__(
+        self, network: torch.nn.Module, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        self.network = network.to(dtype)
+        self.dtype = dtype
+        self.register_buffer("offset", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("scale", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Bring the bytes to what the network was trained on, and score them."""
+        # Rows of RGB triples are what torch calls channels last: nothing is moved, only renamed.
+        pixels = images.permute(0, 3, 1, 2).float().sub_(self.offset).div_(self.scale)
+        return self.network(pixels.to(self.dtype)).float()
+
+
 def classifier(
     content: bytes,
     build: Callable[[dict[str, Any]], torch.nn.Module],
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
+    scaling: tuple[Sequence[float], Sequence[float]],
     device: str,
-) -> Network:
-    """A function from images (N, H, W, 3) of bytes to float32 scores (N, classes)."""
+    precision: str,
+) -> torch.nn.Module:
+    """The module of a named network."""
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    module = build(state).to(device, memory_format=torch.channels_last)
-    offset = torch.tensor(mean, device=device).view(1, 3, 1, 1)
-    scale = torch.tensor(std, device=device).view(1, 3, 1, 1)
+    module = build(state).to(memory_format=torch.channels_last)
+    return Scorer(module, *scaling, getattr(torch, precision)).to(device).eval()
+
+
+def eager(module: torch.nn.Module, device: str) -> Network:
+    """The module, operation by operation."""
 
     def run(batch: Array) -> Array:
         with torch.inference_mode():
-            # Rows of RGB triples are what torch calls channels last: nothing is moved, only renamed.
-            images = tensor(batch, device).permute(0, 3, 1, 2).float()
-            return array(module(images.sub_(offset).div_(scale)), batch)
+            return array(module(tensor(batch, device)), batch)
 
     return run
+
+
+def traced(
+    module: torch.nn.Module, frame: Sequence[int], dtype: str, size: int | None, device: str
+) -> torch.export.ExportedProgram:
+    """The module as a program for items of this shape; `size` at once, or any number."""
+    # Of a single item torch would take the 1 for a constant.
+    example = torch.zeros((size or 2, *frame), dtype=getattr(torch, dtype), device=device)
+    items = None if size is not None else ({0: torch.export.Dim("items", min=1, max=65536)},)
+    return torch.export.export(module, (example,), dynamic_shapes=items)
 
 
 def tensor(batch: Array, device: str) -> torch.Tensor:
@@ -73,25 +103,36 @@ def fold(module: torch.nn.Module, pairs: Iterable[tuple[str, str]]) -> None:
             setattr(module, norm, torch.nn.Identity())
 
 
-def exported(path: str, content: bytes, size: int | None, device: str) -> Network:
-    """A `torch.export` program that has been inspected; `size` is its batch, if that is fixed."""
+def read_program(path: str, content: bytes, device: str) -> torch.export.ExportedProgram:
+    """A `torch.export` program that has been inspected."""
     _trusted(path, content)
     program = torch.export.load(io.BytesIO(content))
-    if device != "cpu":
-        program = move_to_device_pass(program, device)
-    module = program.module()
+    return program if device == "cpu" else move_to_device_pass(program, device)
+
+
+def exported(path: str, content: bytes, size: int | None, device: str, precision: str) -> Network:
+    """A `torch.export` program that has been inspected; `size` is its batch, if that is fixed."""
+    module = read_program(path, content, device).module()
 
     def run(batch: Array) -> Array:
-        with torch.inference_mode():
+        with torch.inference_mode(), narrowed(device, precision):
             items = tensor(batch, device)
-            if size is None:
-                return array(_result(path, module(items), len(items)), batch)
-            # The last items are filled up to the batch that the program was made for.
-            pieces = [_filled(piece, size) for piece in items.split(size)]
-            results = torch.cat([_result(path, module(piece), size) for piece in pieces])
-            return array(results[: len(items)], batch)
+            return array(grouped(lambda piece: _result(path, module(piece), len(piece)), items, size), batch)
 
     return run
+
+
+def grouped(run: Callable[[torch.Tensor], torch.Tensor], items: torch.Tensor, size: int | None) -> torch.Tensor:
+    """The result for all items, of a network that takes `size` at once, or any number."""
+    if size is None:
+        return run(items)
+    # The last items are filled up to the batch that the program was made for.
+    return torch.cat([run(_filled(piece, size)) for piece in items.split(size)])[: len(items)]
+
+
+def narrowed(device: str, precision: str) -> torch.autocast:
+    """Convolutions and products in bfloat16, where that is the precision."""
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def _trusted(path: str, content: bytes) -> None:
@@ -112,7 +153,7 @@ def _filled(piece: torch.Tensor, size: int) -> torch.Tensor:
     return torch.cat([piece, piece[-1:].expand(missing, *piece.shape[1:])]) if missing else piece
 
 
-def scripted(path: str, content: bytes, device: str) -> Network:
+def scripted(path: str, content: bytes, device: str, precision: str) -> Network:
     """A TorchScript program."""
     try:
         with warnings.catch_warnings():
@@ -127,7 +168,7 @@ def scripted(path: str, content: bytes, device: str) -> Network:
         ) from error
 
     def run(batch: Array) -> Array:
-        with torch.inference_mode():
+        with torch.inference_mode(), narrowed(device, precision):
             items = tensor(batch, device)
             try:
                 result = module(items)
@@ -141,6 +182,7 @@ def scripted(path: str, content: bytes, device: str) -> Network:
 
 def _result(path: str, result: Any, items: int) -> torch.Tensor:
     if isinstance(result, torch.Tensor) and result.ndim and len(result) == items:
-        return result
+        # NumPy has no bfloat16.
+        return result.float() if result.dtype == torch.bfloat16 else result
     found = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
     raise Mismatch(f"expected `{path}` to give one tensor with {items} items, found {found}", parameter="model")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from pathlib import Path
 from urllib.error import HTTPError
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from hpcflow.errors import Mismatch, RunError
+from hpcflow.models._kept import folder
 
 TIMEOUT = 60
 """Seconds that a server may stay silent."""
@@ -55,7 +55,7 @@ def _check(where: str, found: str, expected: str) -> None:
 
 
 def _fetched(url: str, sha256: str, hint: str) -> bytes:
-    kept = cache() / sha256
+    kept = folder("weights") / sha256
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         # Other processes may fetch the same file at the same time: each its own, the last rename wins.
@@ -85,11 +85,6 @@ def _download(url: str, path: Path, hint: str) -> str:
 
 def _advice(message: str, hint: str) -> str:
     return f"{message}\n  hint: {hint}" if hint else message
-
-
-def cache() -> Path:
-    """Where fetched weights are kept, by their SHA-256."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "hpcflow", "weights")
 
 
 def shown(url: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,6 +13,7 @@ from hpcflow.errors import Mismatch, MissingPackage
 from hpcflow.meta import Meta
 from hpcflow.models._weights import pinned
 from hpcflow.namespace import Array
+from hpcflow.regions import Shape
 
 Network = Callable[[Array], Array]
 """From a batch of items to a batch of results, in the memory that the batch is in."""
@@ -29,14 +30,20 @@ class Model(Protocol):
         """What its results depend on: the SHA-256 of its weights, or of its whole file."""
 
     @property
-    def activations(self) -> float:
-        """Bytes held while it runs, for each element of its input."""
+    def activations(self) -> Mapping[str, float]:
+        """Bytes held while it runs, for each element of its input, by engine."""
 
     def makes(self, meta: Meta) -> Meta:
         """The result for an input with this meta; raises `Mismatch` where it takes no such input."""
 
-    def load(self, device: str) -> Network:
-        """Read the weights and make it ready to run on ``"cpu"`` or ``"cuda"``."""
+    def size(self, engine: str, batch: int) -> int | None:
+        """How many items it is always given at once under an engine; `None` for any number."""
+
+    def load(self, device: str, precision: str = "float32") -> Network:
+        """Read the weights and make it ready to run, by torch, on ``"cpu"`` or ``"cuda"``."""
+
+    def program(self, device: str, precision: str, frame: Shape, size: int | None) -> Any:
+        """The network as a `torch.export.ExportedProgram`, for items of this shape."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,8 @@ class Classifier:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     """Subtracted from, and divided by, per channel of values from 0 to 255."""
-    activations: float
-    """Bytes held while it runs, for each element of its input; measured."""
+    activations: Mapping[str, float]
+    """Bytes held while it runs, for each element of its input, by engine; measured."""
     hint: str = ""
     """Where to get the weights."""
     classes: int = 1000
@@ -73,14 +80,31 @@ class Classifier:
             )
         return Meta((meta.shape[0], self.classes), np.dtype("float32"), (meta.dims[0], "class"))
 
-    def load(self, device: str) -> Network:
+    def size(self, engine: str, batch: int) -> int | None:
+        """Compiled code is for one number of items: knowing it, torch chooses faster kernels."""
+        return batch if engine == "compile" else None
+
+    def load(self, device: str, precision: str = "float32") -> Network:
         """The network, batch norms folded into the convolutions before them."""
+        module = self._module(device, precision)
+        from hpcflow.models._torch import eager  # noqa: PLC0415
+
+        return eager(module, device)
+
+    def program(self, device: str, precision: str, frame: Shape, size: int | None) -> Any:
+        """The same, traced."""
+        module = self._module(device, precision)
+        from hpcflow.models._torch import traced  # noqa: PLC0415
+
+        return traced(module, frame, "uint8", size, device)
+
+    def _module(self, device: str, precision: str) -> Any:
         torch_installed()
         from hpcflow.models._torch import classifier  # noqa: PLC0415
 
         where = self.weights if isinstance(self.weights, str) else self.weights()
         content = pinned(where, self.sha256, hint=self.hint)
-        return classifier(content, self.build, self.mean, self.std, device)
+        return classifier(content, self.build, (self.mean, self.std), device, precision)
 
 
 def torch_installed() -> None:
@@ -103,14 +127,14 @@ def missing(package: str) -> MissingPackage:
     )
 
 
-_loaded: dict[tuple[str, str, str], Network] = {}
+_loaded: dict[tuple[str, str, str, str], Network] = {}
 _loading = threading.Lock()
 
 
-def loaded(model: Model, device: str) -> Network:
-    """The network on this device: loaded once per process, then shared by its threads."""
-    key = (type(model).__name__, model.digest, device)
+def loaded(model: Model, device: str, precision: str = "float32") -> Network:
+    """The network on this device, by torch: loaded once per process, then shared by its threads."""
+    key = (type(model).__name__, model.digest, device, precision)
     with _loading:
         if key not in _loaded:
-            _loaded[key] = model.load(device)
+            _loaded[key] = model.load(device, precision)
         return _loaded[key]

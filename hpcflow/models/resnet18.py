@@ -39,7 +39,7 @@ def resnet18(*, weights: str | None = None, sha256: str | None = None) -> Classi
         build=_build,
         mean=(255 * 0.485, 255 * 0.456, 255 * 0.406),
         std=(255 * 0.229, 255 * 0.224, 255 * 0.225),
-        activations=40.0,
+        activations={"torch": 40.0, "compile": 40.0, "onnxruntime": 40.0},
         hint=HINT,
     )
 

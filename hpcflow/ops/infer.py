@@ -2,67 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from math import ceil, prod
+from typing import Any
 
-from pydantic import Field
-
-from hpcflow.errors import Mismatch
+from hpcflow.errors import BadItem
 from hpcflow.meta import Meta
-from hpcflow.models._archive import SUFFIXES, Archive
-from hpcflow.models.base import Model, loaded
+from hpcflow.models._engines import Engine, Precision, Use, network
 from hpcflow.namespace import Array, Namespace
+from hpcflow.ops._networks import (
+    SHA256,
+    Share,
+    base,
+    checked,
+    collected,
+    device_of,
+    find,
+    in_batches,
+    ranges_of,
+    ready,
+    spaced,
+)
 from hpcflow.parameters import PositiveInt
-from hpcflow.regions import Region, whole
-from hpcflow.registry import Reach, accepted, function, names, op
-
-SHA256 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
+from hpcflow.regions import Region, Shape, whole
+from hpcflow.registry import Reach, op
 
 
-def find(model: str, weights: str | None, sha256: str | None) -> Model:
-    """The model behind a name or a path; nothing of it is loaded.
-
-    Raises
-    ------
-    Mismatch
-        If it is neither.
-    FileNotFoundError
-    """
-    if model in names("models"):
-        make = function("models", model)
-        found: Model = make(**accepted(make, {"weights": weights, "sha256": sha256}))
-        return found
-    if not model.lower().endswith(SUFFIXES):
-        close = get_close_matches(model, names("models"), n=1)
-        raise Mismatch(
-            f"expected {', '.join(f'`{name}`' for name in names('models'))} or the path of a model file "
-            f"({', '.join(SUFFIXES)}), found `{model}`",
-            parameter="model",
-            hint=f"did you mean `{close[0]}`?" if close else "",
-        )
-    if weights is not None:
-        raise Mismatch("expected no `weights` beside a model file, which has its own", parameter="weights")
-    Path(model).stat()
-    return Archive(model, sha256)
-
-
-def result(meta: Meta, *, model: str, weights: str | None, sha256: str | None) -> Meta:
+def result(
+    meta: Meta, *, model: str, weights: str | None, sha256: str | None, engine: Engine, precision: Precision
+) -> Meta:
     """What the model makes of this input."""
-    return find(model, weights, sha256).makes(meta)
+    return checked(find(model, weights, sha256), engine, precision).makes(meta)
 
 
 def reach(out: Region, metas: Sequence[Meta], *, model: str, weights: str | None, sha256: str | None) -> Reach:
     """Whole items, only those asked for."""
     (meta,) = metas
-    made = result(meta, model=model, weights=weights, sha256=sha256)
+    made = find(model, weights, sha256).makes(meta)
     return Reach((out[0], *whole(made.shape)[1:]), ((out[0], *whole(meta.shape)[1:]),))
 
 
-def scratch(meta: Meta, *, model: str, weights: str | None, sha256: str | None) -> float:
-    """The network's activations, per byte of the input."""
-    return find(model, weights, sha256).activations / meta.dtype.itemsize
+def scratch(
+    meta: Meta,
+    *,
+    model: str,
+    weights: str | None,
+    sha256: str | None,
+    engine: Engine,
+    batch: int,
+    shapes: Sequence[Shape],
+) -> float:
+    """The network's activations for one batch, per byte of the input."""
+    (shape,) = shapes
+    share = min(batch / max(shape[0], 1), 1.0) if engine != "compile" else batch / max(shape[0], 1)
+    return share * find(model, weights, sha256).activations[engine] / meta.dtype.itemsize
+
+
+def work(
+    meta: Meta, *, model: str, weights: str | None, sha256: str | None, engine: Engine, batch: int, shape: Shape
+) -> float:
+    """What an element of the result costs: the activations of its item, and a call for each batch."""
+    items, each = shape[0], prod(meta.shape[1:])
+    calls = ceil(items / batch)
+    # A call costs about as much as an item; compiled code always takes a whole batch.
+    paid = batch * calls if engine == "compile" else items
+    activations = find(model, weights, sha256).activations[engine]
+    return ITEM * activations * (paid + calls) / (items * each) if items and each else 1.0
+
+
+ITEM = 224 * 224 * 3
+"""Elements of an item whose work is what its activations take; of other items it is not known."""
+
+
+def uses(meta: Meta, *, engine: Engine, precision: Precision, batch: int, device: str = "cpu", ranges: str = "") -> Use:
+    """How the model is run on an input with this meta."""
+    return Use(device, engine, precision, meta.shape[1:], meta.dtype.name, batch, ranges)
+
+
+def held(
+    meta: Meta, *, model: str, weights: str | None, sha256: str | None, engine: Engine, precision: Precision, batch: int
+) -> int:
+    """Bytes of a process that has loaded the network."""
+    return base(find(model, weights, sha256), uses(meta, engine=engine, precision=precision, batch=batch))
+
+
+def prepare(
+    read: Callable[[Region], Array],
+    meta: Meta,
+    *,
+    model: str,
+    weights: str | None,
+    sha256: str | None,
+    engine: Engine,
+    precision: Precision,
+    batch: int,
+    agreement: float,
+) -> str:
+    """Make the network ready for its engine; the ranges of its tensors for int8."""
+
+    def item(index: int) -> Array | None:
+        try:
+            return read(((index, index + 1), *whole(meta.shape)[1:]))[0]
+        except BadItem:
+            return None
+
+    def sample() -> list[Array]:
+        return collected(map(item, spaced(meta.shape[0])))
+
+    use = uses(meta, engine=engine, precision=precision, batch=batch)
+    return ready(find(model, weights, sha256), use, sample, agreement)
 
 
 def identity(*, model: str, weights: str | None, sha256: str | None) -> str:
@@ -70,7 +118,17 @@ def identity(*, model: str, weights: str | None, sha256: str | None) -> str:
     return find(model, weights, sha256).digest
 
 
-@op(reach=reach, meta=result, tile=False, scratch=scratch, identity=identity)
+@op(
+    reach=reach,
+    meta=result,
+    tile=False,
+    scratch=scratch,
+    work=work,
+    base=held,
+    prepare=prepare,
+    identity=identity,
+    version=2,
+)
 def infer(
     x: Array,
     /,
@@ -78,14 +136,20 @@ def infer(
     model: str = "efficientnet_lite0",
     weights: str | None = None,
     sha256: SHA256 | None = None,
-    batch: PositiveInt = 32,
+    batch: PositiveInt = 8,
+    engine: Engine = "torch",
+    precision: Precision = "float32",
+    agreement: Share = 0.98,  # noqa: ARG001  (`prepare` holds int8 against it)
     xp: Namespace,
+    metas: Sequence[Meta] | None = None,
+    prepared: Any = None,
 ) -> Array:
     """Run a neural network on every item along the first axis.
 
     The named models take photos as `from: images` gives them and return a score (a logit)
     for each of ImageNet's 1000 classes; `softmax` makes probabilities of them and `top_k`
-    picks the best. A model file is given the array as it is and may return any shape.
+    picks the best. A model file is given the array as it is and may return any shape. For a
+    network that makes a plane or a volume of a plane or a volume, see `infer_tiled`.
 
     Parameters
     ----------
@@ -97,11 +161,25 @@ def infer(
     sha256 : str
         What the SHA-256 of the weights, or of the model file, must be.
     batch : int
-        The most items that the network is given at once.
+        The most items that the network is given at once. Few are faster on a CPU, whose cache
+        they fit; many on a GPU.
+    engine : str
+        ``torch`` runs every network as it is. ``compile`` has torch compile it for this machine,
+        and ``onnxruntime`` exports it; either happens once, takes half a minute, and is kept in
+        ``~/.cache/hpcflow``. ``onnxruntime`` is the fastest on a CPU (``pip install
+        "hpcflow[onnx]"``), ``compile`` needs a C++ compiler.
+    precision : str
+        ``float32``; ``bfloat16`` (`torch` and `compile`), fast where the processor has it; or
+        ``int8`` (`onnxruntime`), calibrated on a sample of the flow's own input.
+    agreement : float
+        The least share of another sample on which ``int8`` must give the same best class as
+        ``float32`` (for results that are no scores: of their variance), else the run is refused.
 
     Examples
     --------
-    scores: {op: infer, of: photos, model: efficientnet_lite0, batch: 16}
+    scores: {op: infer, of: photos, model: efficientnet_lite0, engine: onnxruntime}
     """
-    network = loaded(find(model, weights, sha256), "cpu" if xp.__name__ == "numpy" else "cuda")
-    return xp.concatenate([network(x[start : start + batch]) for start in range(0, len(x), batch)])
+    meta = metas[0] if metas else Meta(x.shape, x.dtype)
+    ranges = ranges_of(precision, prepared)
+    use = uses(meta, engine=engine, precision=precision, batch=batch, device=device_of(xp), ranges=ranges)
+    return in_batches(network(find(model, weights, sha256), use), x, batch, xp)

@@ -14,7 +14,9 @@ from math import prod
 
 from hpcflow.planning.memory import middle, task_memory
 from hpcflow.planning.stages import Stage
-from hpcflow.regions import Region, Shape, grid, size_of
+from hpcflow.program.program import Step
+from hpcflow.regions import Region, Shape, grid, shape_of, size_of
+from hpcflow.registry import Op, call
 
 TASK_COST = 500_000
 """What a task costs beyond its elements, in elements made: about a millisecond."""
@@ -74,7 +76,7 @@ def cost(stage: Stage, block: Shape) -> float:
     wanted = stage.wanted(region)
     bounds = stage.program.bounds(wanted)
     work = TASK_COST + sum(
-        size_of(bounds.reaches[step.name].made) * stage.program.ops[step.name].work
+        _making(stage.program.ops[step.name], step, bounds.reaches[step.name].made)
         for step in stage.program.steps
         if step.name in bounds.reaches
     )
@@ -92,6 +94,14 @@ def cost(stage: Stage, block: Shape) -> float:
     return work * share * idle
 
 
+def _making(op: Op, step: Step, made: Region) -> float:
+    """What it costs to make a region of a step's result, in elements copied."""
+    if isinstance(op.work, (int, float)):
+        return size_of(made) * op.work
+    each: float = call(op.work, (step.meta,), {**step.params, "shape": shape_of(made)})
+    return size_of(made) * each
+
+
 def _decoded(region: Region, chunks: Sequence[int] | None) -> int:
     """Elements that must be decoded to read a region; decoding costs about two."""
     if chunks is None:
@@ -104,13 +114,16 @@ def _candidates(stage: Stage) -> Iterator[Shape]:
     grain = stage.grain
     metas = stage.program.metas
     per_index = max(prod(metas[n].shape[len(grain) :]) * metas[n].dtype.itemsize for n in stage.ends)
+    # What is dear to make (a photo's label) is shared out one by one, however few bytes it has.
+    dear = any(not isinstance(op.work, (int, float)) for op in stage.program.ops.values())
+    least = per_index if dear else 2**12
     size = LARGEST_BLOCK
     while True:
         limit = max(size // per_index, 1)
         for axis in range(len(grain)):
             yield _slab(stage.domain, grain, limit, axis)
         yield _cube(stage.domain, grain, limit)
-        if size < 2**12:
+        if size < least:
             break
         size //= 2
     yield grain

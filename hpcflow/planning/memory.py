@@ -20,8 +20,6 @@ WORKER_BASE = 220 * 2**20
 """A worker process with Dask, NumPy and SciPy imported, before its first task; measured."""
 DRIVER_BASE = 260 * 2**20
 """The driver with the scheduler and the dashboard; measured."""
-MODEL_BASE = 450 * 2**20
-"""PyTorch imported and a small network loaded; measured."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,9 @@ def tile_memory(program: Program, bounds: Bounds, wanted: Mapping[str, Region]) 
         inputs = sum(nbytes[name] for name in set(step.of) if name in held)
         scratch = program.ops[step.name].scratch
         metas = [program.metas[name] for name in step.of]
-        factor = scratch if isinstance(scratch, (int, float)) else call(scratch, metas, step.params)
+        shapes = [shape_of(need) for need in bounds.reaches[step.name].needs if need is not None]
+        params = {**step.params, "shapes": shapes}
+        factor = scratch if isinstance(scratch, (int, float)) else call(scratch, metas, params)
         others = sum(size for name, size in held.items() if name not in step.of)
         rows.append(Held(step.name, inputs, nbytes[step.name], int(factor * inputs), others))
         held[step.name] = nbytes[step.name]

@@ -13,12 +13,13 @@ from hpcflow.errors import Fault, FlowError
 from hpcflow.meta import ArraySink, DocumentSink, Meta, Target
 from hpcflow.planning.blocks import smallest
 from hpcflow.planning.draft import Draft
-from hpcflow.planning.memory import DRIVER_BASE, MODEL_BASE, WORKER_BASE
+from hpcflow.planning.memory import DRIVER_BASE, WORKER_BASE
 from hpcflow.planning.stages import Stage, Write, is_reduction, meta_of
 from hpcflow.program.program import Step
 from hpcflow.regions import block_region, size_of
+from hpcflow.registry import call, get_op
 from hpcflow.sinks.npy import NpyTarget
-from hpcflow.spec.flow import Flow, Sink
+from hpcflow.spec.flow import Flow, Node, Sink
 
 
 @dataclass(frozen=True)
@@ -218,8 +219,16 @@ def _refusal(flow: Flow, stage: Stage, budget: int, workers: int, threads: int) 
 
 def base_memory(flow: Flow, workers: int) -> int:
     """Bytes of the driver and of every worker before its first task."""
-    infers = any(node.use == "infer" for node in flow.nodes.values())
-    return DRIVER_BASE + workers * (WORKER_BASE + infers * MODEL_BASE)
+    # Steps that share a library count it twice: rather too much than too little.
+    return DRIVER_BASE + workers * (WORKER_BASE + sum(_base(flow, node) for node in flow.nodes.values()))
+
+
+def _base(flow: Flow, node: Node) -> int:
+    if node.source is not None:
+        return 0
+    base = get_op(node.use).base
+    each: int = base if isinstance(base, int) else call(base, [meta_of(flow, n) for n in node.of], node.params)
+    return each
 
 
 def bytes_read(stage: Stage) -> int:

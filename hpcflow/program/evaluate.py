@@ -73,7 +73,9 @@ def evaluate(
             metas = [program.metas[name] for name in step.of]
             # NaN and infinity are answers; a warning from every block on every worker is noise.
             with np.errstate(all="ignore"):
-                result = program.ops[step.name](arrays, step.params, xp, metas=metas)
+                result = program.ops[step.name](
+                    arrays, step.params, xp, metas=metas, reach=reach, prepared=step.prepared
+                )
         except Exception as error:
             raise StepError(step.name, _words(error)) from error
         if result.shape != shape_of(reach.made):

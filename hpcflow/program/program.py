@@ -27,6 +27,8 @@ class Step:
     params: Mapping[str, Any]
     meta: Meta
     """Of the result."""
+    prepared: Any = None
+    """What the op's `prepare` has found, for an op that has one."""
 
 
 @dataclass(frozen=True)

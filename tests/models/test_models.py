@@ -13,6 +13,7 @@ import pytest
 from hpcflow.errors import Mismatch, MissingPackage, RunError
 from hpcflow.meta import Meta
 from hpcflow.models import _weights, base
+from hpcflow.models._kept import folder
 from hpcflow.models.base import Classifier, Model, loaded
 from hpcflow.models.efficientnet_lite0 import efficientnet_lite0
 from hpcflow.models.resnet18 import SHA256, URL, resnet18
@@ -152,7 +153,7 @@ def slow_model(digest, calls):
         time.sleep(0.05)
         return torch.nn.Flatten()
 
-    return Classifier("slow", "", digest, build, (0, 0, 0), (1, 1, 1), 1.0)
+    return Classifier("slow", "", digest, build, (0, 0, 0), (1, 1, 1), {"torch": 1.0})
 
 
 def test_loaded_once_by_many_threads(monkeypatch, tmp_path):
@@ -236,14 +237,14 @@ def test_weights_are_fetched_once(server):
     for _ in range(2):
         assert _weights.pinned(f"{address}/weights.pth?token=secret", digest) == content
     assert len(asked) == 1
-    assert [path.name for path in _weights.cache().iterdir()] == [digest]
+    assert [path.name for path in folder("weights").iterdir()] == [digest]
 
 
 def test_what_is_fetched_must_be_the_right_thing(server):
     address, _, _ = server
     with pytest.raises(Mismatch, match=r"expected `http://127\.0\.0\.1/weights\.pth` to have the SHA-256 f"):
         _weights.pinned(f"{address}/weights.pth?token=secret", "f" * 64)
-    assert not list(_weights.cache().iterdir())
+    assert not list(folder("weights").iterdir())
 
 
 def test_what_cannot_be_fetched_says_so(server):
@@ -251,4 +252,4 @@ def test_what_cannot_be_fetched_says_so(server):
     with pytest.raises(RunError, match=r"could not fetch `http://127\.0\.0\.1/none`: HTTP Error 404") as wrong:
         _weights.pinned(f"{address}/none", "f" * 64, hint="ask someone")
     assert str(wrong.value).endswith("hint: ask someone")
-    assert not list(_weights.cache().iterdir())
+    assert not list(folder("weights").iterdir())

@@ -19,7 +19,7 @@ from hpcflow.parameters import ParameterFaults, validate
 from hpcflow.program.evaluate import evaluate
 from hpcflow.program.program import Program, Step
 from hpcflow.regions import slices, whole
-from hpcflow.registry import get_op
+from hpcflow.registry import accepted, get_op
 from hpcflow.sources.images import images
 
 PHOTOS = Path(__file__).parents[2] / "data" / "photos"
@@ -44,7 +44,9 @@ def test_meta_and_reach():
     reach = op.reach(((2, 4), (7, 9)), made, [meta], DEFAULTS)
     assert reach.made == ((2, 4), (0, 1000))
     assert reach.needs == (((2, 4), (0, 224), (0, 224), (0, 3)),)
-    assert op.scratch(meta, model="efficientnet_lite0", weights=None, sha256=None) > 50
+    given = accepted(op.scratch, {**DEFAULTS, "shapes": [meta.shape]})
+    assert op.scratch(meta, **given) > 50
+    assert op.scratch(meta, **{**given, "shapes": [(80, 224, 224, 3)]}) < op.scratch(meta, **given) / 9
 
 
 def test_a_changed_model_file_is_another_model(tmp_path):
@@ -62,7 +64,7 @@ def test_checking_does_not_import_torch(name):
 import sys
 from itertools import pairwise
 from hpcflow.meta import Meta
-from hpcflow.registry import get_op
+from hpcflow.registry import accepted, get_op
 from hpcflow.parameters import validate
 op = get_op("infer")
 op.meta([Meta((6, 224, 224, 3), "uint8")], validate(op.function, {{"model": "{name}"}}))

@@ -1,0 +1,165 @@
+"""What the ops that run neural networks share: the model behind a name, and its calibration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from hpcflow.digests import buffer, digest
+from hpcflow.errors import Mismatch, RunError
+from hpcflow.models._archive import SUFFIXES, Archive
+from hpcflow.models._engines import BASE, MAKING, Use, artefact, check, is_kept, network
+from hpcflow.models._kept import kept
+from hpcflow.models.base import Model
+from hpcflow.namespace import Array, Namespace
+from hpcflow.registry import accepted, function, names
+
+SHA256 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+CALIBRATED, CHECKED = 32, 96
+"""Items of the input that int8 is calibrated on, and others that it is then held against float32 on."""
+
+
+def find(model: str, weights: str | None, sha256: str | None) -> Model:
+    """The model behind a name or a path; nothing of it is loaded.
+
+    Raises
+    ------
+    Mismatch
+        If it is neither.
+    FileNotFoundError
+    """
+    if model in names("models"):
+        make = function("models", model)
+        found: Model = make(**accepted(make, {"weights": weights, "sha256": sha256}))
+        return found
+    if not model.lower().endswith(SUFFIXES):
+        close = get_close_matches(model, names("models"), n=1)
+        raise Mismatch(
+            f"expected {', '.join(f'`{name}`' for name in names('models'))} or the path of a model file "
+            f"({', '.join(SUFFIXES)}), found `{model}`",
+            parameter="model",
+            hint=f"did you mean `{close[0]}`?" if close else "",
+        )
+    if weights is not None:
+        raise Mismatch("expected no `weights` beside a model file, which has its own", parameter="weights")
+    Path(model).stat()
+    return Archive(model, sha256)
+
+
+def checked(model: Model, engine: str, precision: str) -> Model:
+    """The model, if it can be run by this engine in this precision."""
+    check(engine, precision)
+    if isinstance(model, Archive):
+        model.check(engine, precision)
+    return model
+
+
+def device_of(xp: Namespace) -> str:
+    """What torch calls the memory that `xp` computes in."""
+    return "cpu" if xp.__name__ == "numpy" else "cuda"
+
+
+def base(model: Model, use: Use) -> int:
+    """Bytes of a process that has loaded the engine and, once, of the one that makes the network ready for it."""
+    making = use.engine != "torch" and not is_kept(model, use)
+    return BASE[use.engine] + making * MAKING
+
+
+def ready(model: Model, use: Use, sample: Callable[[], Sequence[Array]], agreement: float) -> str:
+    """Make the network ready for its engine, once for all blocks; the ranges of its tensors for int8.
+
+    Parameters
+    ----------
+    model : Model
+    use : Use
+    sample : callable
+        Gives some items of the flow's own input.
+    agreement : float
+        The least share of them that int8 must treat as float32 does.
+
+    Raises
+    ------
+    RunError
+        Where it treats fewer so.
+    """
+    if use.engine == "torch":
+        return ""
+    exact = replace(use, precision="float32") if use.precision == "int8" else use
+    path = artefact(model, exact)
+    if use.precision != "int8":
+        return ""
+    items = sample()
+    name = digest([path.name.encode(), *map(buffer, items)]) + ".json"
+    found = json.loads(kept("engines", name, partial(_calibrate, model, exact, items)).read_text())
+    if found["agreement"] < agreement:
+        raise RunError(
+            f"expected int8 to agree with float32 on {agreement:.2%} of a sample of the input, "
+            f"found {found['agreement']:.2%}\n  hint: `precision: float32`, or a lower `agreement`"
+        )
+    return str(found["ranges"])
+
+
+def _calibrate(model: Model, exact: Use, items: Sequence[Array], out: Path) -> None:
+    from hpcflow.models._onnx import calibrated  # noqa: PLC0415  (only int8 needs it)
+
+    # Every fourth item calibrates and the others check, unless there are only few.
+    enough = len(items) >= CALIBRATED
+    ranges = calibrated(artefact(model, exact), (item[None] for item in (items[::4] if enough else items)))
+    checks = np.stack([item for i, item in enumerate(items) if i % 4 or not enough])
+    rough = replace(exact, precision="int8", ranges=ranges)
+    results = [in_batches(network(model, use), checks, exact.batch, np) for use in (exact, rough)]
+    out.write_text(json.dumps({"ranges": ranges, "agreement": alike(*results)}))
+
+
+def alike(exact: Array, rough: Array) -> float:
+    """How well two results agree, up to 1.
+
+    Of scores, the share of items with the same best class; of arrays, one minus the mean
+    squared difference as a share of the variance.
+    """
+    if exact.ndim == 2:
+        return float((exact.argmax(1) == rough.argmax(1)).mean())
+    spread = float(np.square(exact - exact.mean()).sum())
+    missed = float(np.square(exact - rough).sum())
+    return 1 - missed / spread if spread else float(missed == 0)
+
+
+def in_batches(run: Callable[[Array], Array], items: Array, batch: int, xp: Namespace) -> Array:
+    """The network's results for all items, some at a time."""
+    pieces = [run(items[start : start + batch]) for start in range(0, len(items), batch)]
+    return pieces[0] if len(pieces) == 1 else xp.concatenate(pieces)
+
+
+def spaced(count: int) -> list[int]:
+    """Numbers of evenly spaced items, at most as many as calibration uses."""
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, CALIBRATED + CHECKED))})
+
+
+def ranges_of(precision: str, prepared: Any) -> str:
+    """The ranges that `prepare` has found."""
+    if precision == "int8" and not prepared:
+        raise Mismatch("expected int8 to be calibrated before the first block, found no ranges", parameter="precision")
+    return prepared or ""
+
+
+def collected(arrays: Iterable[Array | None]) -> list[Array]:
+    """Those that are there.
+
+    Raises
+    ------
+    RunError
+        Where none is.
+    """
+    found = [array for array in arrays if array is not None]
+    if not found:
+        raise RunError("expected some good items to calibrate int8 on, found none")
+    return found
