@@ -1,0 +1,291 @@
+"""Fetch many URLs at once: turns, tries, deadlines, the cache. Knows neither lists nor manifests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter, time
+from types import TracebackType
+from typing import Self
+
+from hpcflow.errors import HpcflowError
+from hpcflow.ingest import elsewhere
+from hpcflow.ingest.cache import Cache, Entry, copy_to, hash_of, replace_with
+from hpcflow.ingest.failures import Failure, pause
+from hpcflow.ingest.hosts import Host, Hosts, owning
+from hpcflow.ingest.items import Item
+from hpcflow.ingest.part import Part
+from hpcflow.ingest.settings import Settings
+from hpcflow.ingest.urls import WEB, is_url, key, origin, scheme
+from hpcflow.ingest.web import Closed, NotModified, Target, Web
+from hpcflow.secrets import redact, reveal
+
+AHEAD = 4096
+"""Items under way or waiting for their turn, a host's gate or their next try."""
+
+
+Wanted = tuple[Item, Path | None, str | None]
+"""An item, where it goes, and the SHA-256 of what an earlier run has put there."""
+
+
+@dataclass
+class Got:
+    """What became of one URL."""
+
+    status: str = "failed"
+    bytes: int | None = None
+    sha256: str | None = None
+    tries: int = 0
+    seconds: float = 0.0
+    reason: str | None = None
+    path: Path | None = None
+    """The body: where it was asked for, else in the cache."""
+
+
+class Engine:
+    """Fetches; open it with `async with`, on the event loop that uses it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.cache = Cache(settings.cache_dir, settings.cache_size)
+        self._hosts = Hosts(self.cache.root / "hosts", settings.per_host)
+        self._turns = asyncio.Semaphore(settings.concurrency)
+        # Bodies in memory: on their way in, or waiting for the disk.
+        self._room = asyncio.Semaphore(2 * settings.concurrency)
+        self.received = 0
+        """Bytes of bodies that came whole."""
+
+    async def __aenter__(self) -> Self:
+        self._web = Web(self.settings)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._web.close()
+        await asyncio.to_thread(self.cache.clear)
+
+    async def stream(self, wanted: Iterable[Wanted]) -> AsyncIterator[tuple[int, Got]]:
+        """Fetch items as they come; give each one's number and what became of it, in the order they end."""
+        done: asyncio.Queue[tuple[int, Got | BaseException]] = asyncio.Queue()
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def one(number: int, wish: Wanted) -> None:
+            try:
+                done.put_nowait((number, await self.get(*wish)))
+            except BaseException as error:  # noqa: BLE001  (raised again by whoever takes it)
+                done.put_nowait((number, error))
+
+        items = enumerate(wanted)
+        waiting = 0
+        try:
+            while True:
+                while waiting < AHEAD and (following := next(items, None)) is not None:
+                    task = asyncio.create_task(one(*following))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                    waiting += 1
+                    if waiting % 64 == 0:
+                        await asyncio.sleep(0)  # the first requests leave before the whole list is read
+                if not waiting:
+                    return
+                waiting -= 1
+                number, got = await done.get()
+                if isinstance(got, BaseException):
+                    raise got
+                yield number, got
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def get(self, item: Item, to: Path | None = None, before: str | None = None) -> Got:
+        """Fetch one item; a failure is a value.
+
+        Parameters
+        ----------
+        item : Item
+        to : path, optional
+            Where it goes; it is left in the cache alone where there is none.
+        before : str, optional
+            The SHA-256 of what an earlier run has put there: if it is there still, that is it.
+        """
+        begun = perf_counter()
+        got = Got()
+        try:
+            if not (to and before and item.sha256 in (None, before) and await self._there(before, to, got)):
+                await self._get(item, to, got)
+        except (Failure, HpcflowError) as error:
+            got.reason = redact(str(error))
+        except OSError as error:
+            got.reason = redact(f"could not be written: {error.strerror or error}")
+        got.seconds = perf_counter() - begun
+        if self.cache.over():
+            await asyncio.to_thread(self.cache.clear)
+        return got
+
+    async def _get(self, item: Item, to: Path | None, got: Got) -> None:
+        url: str = reveal(item.url)
+        if not is_url(url):
+            raise Failure("is no URL", again=False)
+        if "::" in url.partition("?")[0] or (not item.trusted and scheme(url) not in WEB):
+            raise Failure(f"a list from elsewhere may not name `{scheme(url)}://`", again=False)
+        if await self._cached(url, item, to, got):
+            return
+        name = key(url)
+        async with owning(self.cache.lock(name)):
+            # Whoever held the lock before may have fetched it.
+            if got.tries == 0 and await self._cached(url, item, to, got):
+                return
+            part = Part(self.cache.part(name), self.settings.buffer)
+            if part.left():
+                await asyncio.to_thread(part.resume)
+            try:
+                entry = await self._try(url, item, part, to, got)
+            except BaseException:
+                with suppress(OSError):
+                    part.rest()
+                raise
+            self.cache.remember(name, entry)
+            if got.path is None and to is None:
+                got.path = self.cache.object(entry.sha256)
+
+    async def _cached(self, url: str, item: Item, to: Path | None, got: Got) -> bool:
+        """Whether the cache has it, or an earlier run has put it where it is wanted."""
+        entry = self.cache.entry(key(url))
+        sha256 = item.sha256 or (entry.sha256 if entry and entry.fresh else None)
+        if sha256 is None:
+            return False
+        return await self._deliver(sha256, to, got)
+
+    async def _there(self, sha256: str, to: Path, got: Got) -> bool:
+        try:
+            size, found = to.stat().st_size, await asyncio.to_thread(hash_of, to)
+        except FileNotFoundError:
+            return False
+        if found == sha256:
+            got.status, got.sha256, got.bytes, got.path = "cached", sha256, size, to
+        return found == sha256
+
+    async def _deliver(self, sha256: str, to: Path | None, got: Got) -> bool:
+        source = self.cache.object(sha256)
+        try:
+            size = source.stat().st_size
+            right = (
+                await asyncio.to_thread(copy_to, source, to, sha256)
+                if to
+                else await asyncio.to_thread(hash_of, source) == sha256
+            )
+        except FileNotFoundError:
+            return False
+        if not right:
+            self.cache.forget(sha256)
+            return False
+        got.status, got.sha256, got.bytes, got.path = "cached", sha256, size, to or source
+        return True
+
+    async def _try(self, url: str, item: Item, part: Part, to: Path | None, got: Got) -> Entry:
+        """Try until the body is whole and right, or no other try would help."""
+        known = self.cache.entry(key(url))
+        failures = 0
+        while True:
+            before = part.size
+            try:
+                if await self._once(url, item, part, known, got):
+                    try:
+                        return await self._keep(item, part, to, got)
+                    finally:
+                        self._room.release()
+                assert known is not None
+                if await self._deliver(known.sha256, to, got):
+                    return replace(known, asked=time())
+                known = None
+            except Failure as failure:
+                if not failure.again or got.tries > self.settings.retries:
+                    raise
+                # A try that got on is as good as a success for how soon the next may follow.
+                failures = 1 if part.size >= before + 2**16 else failures + 1
+                # While it waits for its next try, nothing of it stays in memory.
+                await asyncio.to_thread(part.rest)
+                if failure.wait is None:
+                    await asyncio.sleep(pause(failures))
+
+    async def _once(self, url: str, item: Item, part: Part, known: Entry | None, got: Got) -> bool:
+        """One try, over as many hosts as redirects lead to; `False` if what the cache has is still right.
+
+        After `True` the body holds a share of the room for bodies.
+        """
+        target: Target | None = Target.of(url, trusted=item.trusted or self.settings.allow_private)
+        left = self.settings.timeout
+        while target is not None:
+            host = self._hosts.of(origin(target.url))
+            async with host.slot():
+                await host.opened()
+                async with self._turns:
+                    await self._room.acquire()
+                    begun = perf_counter()
+                    try:
+                        if host.closed():
+                            continue
+                        hops = target.hops
+                        got.tries += hops == 0
+                        target = await self._within(left, target, url, part, known, host)
+                    except Closed:
+                        got.tries -= hops == 0
+                    except NotModified:
+                        return False
+                    except Failure as failure:
+                        if failure.wait is not None:
+                            host.close(failure.wait)
+                        raise
+                    finally:
+                        left -= perf_counter() - begun
+                        if target is not None:
+                            self._room.release()
+        return True
+
+    async def _within(
+        self, seconds: float, target: Target, url: str, part: Part, known: Entry | None, host: Host
+    ) -> Target | None:
+        """Ask one host, within a deadline."""
+        try:
+            async with asyncio.timeout(seconds):
+                if scheme(target.url) in WEB:
+                    return await self._web.receive(target, part, known, host)
+                await elsewhere.receive(url, part, self.settings)
+                return None
+        except TimeoutError:
+            raise Failure(f"not done after {self.settings.timeout:g} s", again=True) from None
+
+    async def _keep(self, item: Item, part: Part, to: Path | None, got: Got) -> Entry:
+        """Put a whole body where it belongs.
+
+        Raises
+        ------
+        Failure
+            Where it is not the one that the list says.
+        """
+        version, size = part.version, part.size
+        got.sha256 = await asyncio.to_thread(self._store, item.sha256, part, to)
+        got.status, got.bytes, got.path, got.reason = "ok", size, to, None
+        self.received += size
+        return Entry(got.sha256, size, version.etag, version.modified, time())
+
+    def _store(self, expected: str | None, part: Part, to: Path | None) -> str:
+        body, sha256 = part.whole()
+        if expected is not None and sha256 != expected:
+            part.drop()
+            raise Failure(f"its SHA-256 is {sha256}, expected {expected}", again=True)
+        if to is not None and body is not None:
+            replace_with(to, body, sync=True)
+        elif to is not None and not copy_to(part.path, to, sha256):
+            part.drop()
+            raise Failure("what was written to disk is not what came", again=True)
+        kept = self.cache.add(body, sha256) if body is not None else self.cache.take(part.path, sha256, part.size)
+        part.drop()
+        if kept is None and to is None:
+            raise Failure("larger than the whole cache; raise it with `cache_size`", again=False)
+        return sha256

@@ -1,0 +1,151 @@
+"""Lists of URLs: text, CSV and Parquet files, patterns on object stores. Read piece by piece."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from hpcflow.errors import Mismatch
+from hpcflow.ingest.elsewhere import opened
+from hpcflow.ingest.items import Item
+from hpcflow.ingest.urls import WEB, is_url, origin, scheme, shown
+from hpcflow.secrets import reveal
+
+LISTS = (".txt", ".csv", ".tsv", ".parquet")
+URL_COLUMNS = ("url", "urls", "uri", "href", "link")
+LABEL_COLUMNS = ("id", "name")
+HASH_COLUMNS = ("sha256", "sha-256", "sha256sum")
+HASH = re.compile(r"[0-9a-fA-F]{64}")
+ROWS = 4096
+
+
+def is_list(path: str) -> bool:
+    """Whether a path or URL names a list rather than one of the things listed."""
+    return path.partition("?")[0].lower().endswith(LISTS)
+
+
+def is_pattern(path: str) -> bool:
+    """Whether a path or URL stands for several; a ``?`` in an HTTP address begins its query."""
+    return any(sign in path for sign in ("*", "[") if scheme(path) not in WEB)
+
+
+def read_list(path: str, *, elsewhere: str | None = None, column: str | None = None) -> Iterator[Item]:
+    """The items of a list file.
+
+    Parameters
+    ----------
+    path : str
+        A local text file (one URL a line; empty lines and those that begin with ``#`` are left
+        out), or a CSV or Parquet file with a column of URLs.
+    elsewhere : str, optional
+        The URL that the file came from. What such a list names is not what the user wrote: only
+        the host that it came from is trusted as if it were.
+    column : str, optional
+        The column of URLs, where it is not called `url`.
+
+    Raises
+    ------
+    Mismatch
+        Where there is no column of URLs, or something is no SHA-256.
+    """
+    ending = Path(elsewhere.partition("?")[0] if elsewhere else path).suffix.lower()
+    home = origin(elsewhere) if elsewhere else None
+    rows = _parquet(path, column) if ending == ".parquet" else _table(path, ending, column)
+    if ending not in (".parquet", ".csv", ".tsv"):
+        rows = ((line, None, None) for line in _lines(path))
+    for url, label, sha256 in rows:
+        if sha256 and not HASH.fullmatch(sha256):
+            raise Mismatch(f"expected a SHA-256 of 64 hex digits for `{shown(url)}`, found {sha256[:80]!r}")
+        trusted = home is None or (is_url(url) and origin(url) == home)
+        yield Item(url, label or None, sha256.lower() if sha256 else None, trusted)
+
+
+def _lines(path: str) -> Iterator[str]:
+    with Path(path).open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        for line in file:
+            text = line.strip()
+            if text and not text.startswith("#"):
+                yield text
+
+
+def _table(path: str, ending: str, column: str | None) -> Iterator[tuple[str, str | None, str | None]]:
+    with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        rows: Iterator[list[str]] = csv.reader(file, delimiter="\t" if ending == ".tsv" else ",")
+        head = next(rows, None)
+        if head is None:
+            return
+        places = _columns(head, column)
+        if places is None:
+            # No names of columns above them: the first row is one of URLs already.
+            bare = [i for i, cell in enumerate(head) if is_url(cell.strip())]
+            if column is not None or not bare:
+                raise _no_column(path, column, head)
+            places, rows = (bare[0], None, None), chain([head], rows)
+        for row in rows:
+            cells = [row[i].strip() if i is not None and i < len(row) else "" for i in places]
+            if cells[0]:
+                yield cells[0], cells[1], cells[2]
+
+
+def _parquet(path: str, column: str | None) -> Iterator[tuple[str, str | None, str | None]]:
+    from pyarrow import parquet  # noqa: PLC0415  (only where it is used)
+
+    with parquet.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        places = _columns(names, column)
+        if places is None:
+            raise _no_column(path, column, names)
+        wanted = [names[i] for i in places if i is not None]
+        for batch in file.iter_batches(ROWS, columns=wanted):
+            columns: list[list[Any]] = [
+                batch.column(names[i]).to_pylist() if i is not None else [None] * len(batch) for i in places
+            ]
+            for url, label, sha256 in zip(*columns, strict=True):
+                if url:
+                    yield str(url), _text(label), _text(sha256)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _columns(names: Sequence[str], column: str | None) -> tuple[int, int | None, int | None] | None:
+    """Where URL, label and SHA-256 stand; `None` where there are no URLs."""
+    plain = [name.strip().lower() for name in names]
+
+    def place(known: Iterable[str]) -> int | None:
+        return next((plain.index(name) for name in known if name in plain), None)
+
+    urls = place([column.lower()] if column else URL_COLUMNS)
+    return None if urls is None else (urls, place(LABEL_COLUMNS), place(HASH_COLUMNS))
+
+
+def _no_column(path: str, column: str | None, names: Sequence[str]) -> Mismatch:
+    found = ", ".join(f"`{name}`" for name in names[:10])
+    return Mismatch(f"expected a column `{column or 'url'}` in `{path}`, found {found or 'none'}", parameter="path")
+
+
+def expand(pattern: str, options: str, keep: Callable[[str], bool] | None = None) -> list[str]:
+    """The URLs that a pattern, or a folder, on a file system stands for, in order.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there are none.
+    """
+    system, path = opened(reveal(pattern), options)
+    if is_pattern(pattern):
+        found = system.glob(path)
+    elif system.isdir(path):
+        found = [one for one in system.ls(path, detail=False) if not system.isdir(one)]
+    else:
+        found = [path] if system.exists(path) else []
+    head = pattern.partition("://")[0]
+    urls = [f"{head}://{one.lstrip('/') if head != 'file' else one}" for one in sorted(found)]
+    if not found:
+        raise FileNotFoundError(2, "no such file or folder, and no file matches it", shown(pattern))
+    return [url for url in urls if keep is None or keep(url)]

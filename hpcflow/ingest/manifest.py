@@ -1,0 +1,178 @@
+"""A folder of fetched files and its `manifest.parquet`: a row for every item, in the list's order.
+
+While a fetch goes on its rows are appended to a journal in the hidden folder `.fetch`, so that a
+killed one is taken up where it stopped; the manifest is made of it at the end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from hpcflow.errors import Mismatch, RunError
+from hpcflow.ingest.items import Result
+
+NAME = "manifest.parquet"
+NOTES = b"hpcflow"
+"""The key, in the manifest's metadata, of what trying failed items again takes: name and SHA-256 by row."""
+ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Row:
+    """An item's row, where it stands, and what is needed to fetch it again."""
+
+    index: int
+    result: Result
+    name: str
+    expected: str | None = None
+    """The SHA-256 that the list gives."""
+
+
+class Folder:
+    """Owns a folder while a fetch writes there; open it with `with`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest = path / NAME
+        self._hidden = path / ".fetch"
+        self._before: dict[str, tuple[int, bytes]] = {}
+
+    def __enter__(self) -> Self:
+        self._hidden.mkdir(parents=True, exist_ok=True)
+        self._lock = (self._hidden / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise RunError(f"`{self.path}` is being written by another fetch") from None
+        for part in self.path.glob(".*.part"):
+            part.unlink()
+        old = sorted(self._hidden.glob("journal-*.jsonl"))
+        self._look_back(old)
+        self._journal: IO[bytes] = (self._hidden / f"journal-{len(old):06}.jsonl").open("wb", buffering=0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._journal.close()
+        self._lock.close()
+
+    def _look_back(self, journals: list[Path]) -> None:
+        """Take note of what earlier runs have put here, finished ones and others."""
+        if self.manifest.exists():
+            for row in rows(self.manifest):
+                self._note(row.result)
+        for journal in journals:
+            for row in _journalled(journal):
+                self._note(row.result)
+
+    def _note(self, result: Result) -> None:
+        if result.path and result.sha256:
+            # Hashes and raw bytes: a tenth of the memory that the texts take.
+            self._before[result.path] = (hash(result.url), bytes.fromhex(result.sha256))
+
+    def before(self, name: str, url: str) -> str | None:
+        """The SHA-256 of what an earlier run has put under a name, if it was for this URL."""
+        found = self._before.get(name)
+        return found[1].hex() if found and found[0] == hash(url) else None
+
+    def add(self, row: Row) -> None:
+        """Take a row down."""
+        record = {**asdict(row.result), "index": row.index, "name": row.name, "expected": row.expected}
+        self._journal.write(json.dumps(record, separators=(",", ":")).encode("utf-8", "replace") + b"\n")
+
+    def publish(self) -> None:
+        """Make the manifest of the journal, and sync and rename it into place."""
+        part = self._hidden / NAME
+        _write(Path(self._journal.name), part)
+        os.replace(part, self.manifest)  # noqa: PTH105
+        for folder in (self.path, self._hidden):
+            _sync(folder)
+        for journal in self._hidden.glob("journal-*.jsonl"):
+            journal.unlink()
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _journalled(journal: Path) -> Iterator[Row]:
+    with journal.open("rb") as file:
+        for line in file:
+            with suppress(ValueError):  # a kill tears the last line
+                record = json.loads(line)
+                index, name, expected = (record.pop(key) for key in ("index", "name", "expected"))
+                yield Row(index, Result(**record), name, expected)
+
+
+def _write(journal: Path, path: Path) -> None:
+    import pyarrow as pa  # noqa: PLC0415  (only where it is used)
+    from pyarrow import parquet  # noqa: PLC0415
+
+    taken, failed = _journalled(journal), {}
+    tables = [_table([]).append_column("index", pa.array([], pa.int64()))]
+    while some := list(islice(taken, ROWS)):
+        failed.update({row.index: [row.name, row.expected] for row in some if row.result.path is None})
+        indices = pa.array([row.index for row in some], pa.int64())
+        tables.append(_table([row.result for row in some]).append_column("index", indices))
+    table = pa.concat_tables(tables)
+    del tables
+    table = table.sort_by("index").drop_columns("index")
+    table = table.replace_schema_metadata({NOTES: json.dumps({"failed": failed}).encode()})
+    parquet.write_table(table, path, row_group_size=2**16)
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _table(results: list[Result]) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+
+    text, count = pa.string(), pa.int64()
+    types = {"url": text, "path": text, "status": text, "bytes": count, "sha256": text, "tries": count}
+    types |= {"seconds": pa.float64(), "reason": text}
+    return pa.table({name: pa.array([getattr(one, name) for one in results], of) for name, of in types.items()})
+
+
+def rows(manifest: Path) -> Iterator[Row]:
+    """The rows of a manifest.
+
+    Raises
+    ------
+    Mismatch
+        Where it is none.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
+
+    try:
+        with parquet.ParquetFile(manifest) as file:
+            notes = json.loads((file.schema_arrow.metadata or {}).get(NOTES, b"{}")).get("failed", {})
+            names = list(Result.__dataclass_fields__)
+            index = 0
+            for batch in file.iter_batches(ROWS, columns=names):
+                for record in batch.select(names).to_pylist():
+                    result = Result(**record)
+                    name, expected = notes.get(str(index), (result.path or "", None))
+                    yield Row(index, result, name, expected)
+                    index += 1
+    except FileNotFoundError:
+        raise Mismatch(f"expected the manifest of a fetch, found no `{manifest}`", parameter="retry") from None
+    except (pa.ArrowException, TypeError, KeyError, IsADirectoryError) as error:
+        raise Mismatch(f"expected the manifest of a fetch, found something else in `{manifest}`: {error}") from None

@@ -1,0 +1,143 @@
+"""What has come of one body so far, over several tries, and over runs that were cut off.
+
+A body that stays below the buffer never touches the disk before it is whole; a larger one grows
+in a file, beside which stands which version of the URL it is a part of. A part is only ever
+continued by bytes that the server says are of that very version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from hpcflow.ingest.cache import replace_with
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which version of a URL's content a body is of, as far as its server says."""
+
+    etag: str = ""
+    modified: str = ""
+    total: int | None = None
+    """Bytes of the whole body; `None` where it is not known, or where it comes encoded."""
+    dated: bool = False
+    """Whether `modified` is so long ago that it tells versions apart."""
+
+    @property
+    def validator(self) -> str:
+        """For `If-Range`; empty where the server gives nothing that tells versions apart for certain."""
+        if self.etag and not self.etag.startswith("W/"):
+            return self.etag
+        return self.modified if self.dated else ""
+
+
+class Part:
+    """A body on its way."""
+
+    def __init__(self, path: Path, buffer: int) -> None:
+        self._path = path
+        self._notes = path.with_name(f"{path.name}.json")
+        self._limit = buffer
+        self._buffer = bytearray()
+        self._flushed = 0
+        self._digest = hashlib.sha256()
+        self.version = Version()
+
+    @property
+    def size(self) -> int:
+        """Bytes that have come."""
+        return self._flushed + len(self._buffer)
+
+    @property
+    def in_file(self) -> bool:
+        """Whether it was too large to wait in memory."""
+        return self._flushed > 0
+
+    @property
+    def path(self) -> Path:
+        """The file, where there is one."""
+        return self._path
+
+    def left(self) -> bool:
+        """Whether an earlier run has left something."""
+        return self._notes.exists()
+
+    def resume(self) -> None:
+        """Take up what an earlier run has left; blocking."""
+        try:
+            notes = json.loads(self._notes.read_bytes())
+            boot = notes.pop("boot")
+            version = Version(**notes)
+            if not version.validator or boot != _boot():
+                raise ValueError  # what was never synced may be torn since the machine went down
+            with self._path.open("rb") as file:
+                self._digest = hashlib.file_digest(file, "sha256")
+                self._flushed = file.tell()
+            self.version = version
+        except (OSError, ValueError, TypeError, KeyError):
+            self.drop()
+
+    def begin(self, version: Version) -> None:
+        """Start over with this version."""
+        if self._flushed:
+            self._path.write_bytes(b"")
+        self._buffer.clear()
+        self._flushed = 0
+        self._digest = hashlib.sha256()
+        self.version = version
+
+    async def add(self, piece: bytes) -> None:
+        """Take the next bytes; returns when there is room for more."""
+        self._buffer += piece
+        if len(self._buffer) >= self._limit:
+            await asyncio.to_thread(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits in memory."""
+        if not self._flushed and self.version.validator:
+            replace_with(self._notes, json.dumps({**asdict(self.version), "boot": _boot()}).encode())
+        with self._path.open("ab" if self._flushed else "wb", buffering=0) as file:
+            view = memoryview(self._buffer)
+            while view:
+                view = view[file.write(view) :]
+        self._digest.update(self._buffer)
+        self._flushed += len(self._buffer)
+        self._buffer = bytearray()
+
+    def whole(self) -> tuple[bytes | None, str]:
+        """The body, or `None` where it is in the file; and its SHA-256. Blocking."""
+        if self._flushed:
+            if self._buffer:
+                self.flush()
+            return None, self._digest.hexdigest()
+        body = bytes(self._buffer)
+        return body, hashlib.sha256(body).hexdigest()
+
+    def rest(self) -> None:
+        """Keep what may be continued, on disk, and drop what may not; blocking."""
+        if self.version.validator:
+            if self._buffer:
+                self.flush()
+        else:
+            self.drop()
+
+    def drop(self) -> None:
+        """Drop everything."""
+        self._buffer.clear()
+        self._flushed = 0
+        self._digest = hashlib.sha256()
+        self.version = Version()
+        for path in (self._path, self._notes):
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+
+def _boot() -> float:
+    return float(round(psutil.boot_time()))

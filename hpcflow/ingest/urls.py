@@ -1,0 +1,93 @@
+"""URLs as text: what may be shown of one, what it is called on disk, whom it asks."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from hpcflow.secrets import REFERENCE, redact
+
+SECRET = re.compile(
+    r"(?i)([?&;](?:x-(?:amz|goog)-(?:signature|credential|security-token)|awsaccesskeyid|signature|sig|"
+    r"(?:[a-z0-9_.-]*[_-])?(?:token|secret|password|passwd|pwd|apikey|key|auth|code))=)([^&;#]*)"
+)
+"""Query parameters that grant access, and their values."""
+HIDDEN = "***"
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+WEB = ("http", "https")
+EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}")
+LONGEST_NAME = 120
+
+
+def is_url(text: str) -> bool:
+    """Whether a path is a URL."""
+    return URL.match(text) is not None
+
+
+def scheme(url: str) -> str:
+    """What comes before ``://``, in small letters."""
+    return url.partition("://")[0].lower()
+
+
+def shown(url: str) -> str:
+    """The URL without what grants access: passwords, tokens, signatures; references to them stay."""
+    head, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    user, at, host = place.rpartition("@")
+    if at and REFERENCE.sub("", user).strip(":"):
+        # A name before a reference is as harmless as the reference.
+        name, colon, word = user.partition(":")
+        user = f"{name}:{word}" if colon and not REFERENCE.sub("", word) else HIDDEN
+
+    def hide(match: re.Match[str]) -> str:
+        return match[0] if match[2] and not REFERENCE.sub("", match[2]) else match[1] + HIDDEN
+
+    return redact(f"{head}://{user}{at}{host}{SECRET.sub(hide, slash + path)}")
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port: what credentials belong to and what caps count by."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    default = {"http": 80, "https": 443}.get(parts.scheme.lower())
+    return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}:{port or default or ''}"
+
+
+def key(url: str) -> str:
+    """The name of a URL in the cache."""
+    return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def extension(url: str) -> str:
+    """The ending of the file that a URL names, if it is a plain one: `.jpg`."""
+    found = PurePosixPath(unquote(urlsplit(url).path)).suffix
+    return found.lower() if EXTENSION.fullmatch(found) else ""
+
+
+class Names:
+    """What each item is called on disk: never what its URL says, and never the same for two."""
+
+    def __init__(self) -> None:
+        self._taken = {_mark("manifest.parquet")}
+
+    def of(self, url: str, label: str | None) -> str:
+        """A name for an item: from its label (a list's `id`) where that is harmless, else a hash."""
+        ending = extension(url)
+        if not label:
+            return key(url)[:32] + ending
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", label).lstrip(".-")[:LONGEST_NAME]
+        stem = plain[: -len(ending)] if ending and plain.lower().endswith(ending) else plain
+        if stem and plain == label and _mark(stem + ending) not in self._taken:
+            self._taken.add(_mark(stem + ending))
+            return stem + ending
+        return f"{stem or 'item'}-{key(label + ' ' + url)[:12]}{ending}"
+
+
+def _mark(name: str) -> int:
+    # Some file systems take names that differ in case for the same; a number takes less memory.
+    return hash(name.lower())

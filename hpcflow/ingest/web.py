@@ -1,0 +1,324 @@
+"""One try over HTTP: ask, follow, take the body in, and be sure that it is whole."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from hpcflow.ingest.cache import Entry
+from hpcflow.ingest.failures import Failure, answered
+from hpcflow.ingest.guard import PrivateAddress, PublicResolver, private_address, redirected, refuse_literal
+from hpcflow.ingest.hosts import Host
+from hpcflow.ingest.part import Part, Version
+from hpcflow.ingest.settings import Settings
+from hpcflow.ingest.urls import extension, origin
+from hpcflow.sizes import show_size
+
+REDIRECTS = {301, 302, 303, 307, 308}
+MOST_REDIRECTS = 5
+PAGES = (b"<!doctype html", b"<html")
+TEXTS = {"", ".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".yaml", ".yml", ".svg"}
+"""Endings of URLs whose content a server may well call a web page."""
+WEB_PAGES = {".html", ".htm", ".xhtml", ".php", ".asp", ".aspx", ".jsp", ".cgi", ""}
+PIECE = 2**18
+"""Bytes that a decompressor gives at a time."""
+
+
+class NotModified(Exception):
+    """The server has what the cache has."""
+
+
+class Closed(Exception):
+    """The host has closed its gate while a connection to it came about."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to ask, after some redirects."""
+
+    url: str
+    """With credentials, if any: never shown."""
+    trusted: bool = True
+    """Whether it may have a private address."""
+    auth: aiohttp.BasicAuth | None = None
+    hops: int = 0
+
+    @classmethod
+    def of(cls, url: str, *, trusted: bool) -> Target:
+        """Take the credentials out of a URL."""
+        parts = urlsplit(url)
+        user, at, place = parts.netloc.rpartition("@")
+        if not at:
+            return cls(url, trusted)
+        name, _, word = user.partition(":")
+        auth = aiohttp.BasicAuth(unquote(name), unquote(word), "utf-8")
+        return cls(parts._replace(netloc=place).geturl(), trusted, auth)
+
+    def follow(self, location: str, *, allow_private: bool) -> Target:
+        """Where a redirect leads; credentials stay with the origin that they were given for."""
+        if self.hops == MOST_REDIRECTS:
+            raise Failure(f"redirects more than {MOST_REDIRECTS} times", again=False)
+        url = redirected(self.url, location)
+        auth = self.auth if origin(url) == origin(self.url) else None
+        return Target(url, allow_private, auth, self.hops + 1)
+
+
+class Web:
+    """Connections that are kept alive: one pool for where the user points, one for public addresses only."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        deadlines = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect, sock_read=settings.stall)
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_end.append(_still_open)
+        self._sessions = {
+            trusted: aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0,
+                    ttl_dns_cache=300,
+                    resolver=None if trusted else PublicResolver(),
+                    happy_eyeballs_delay=0.25,
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=deadlines,
+                auto_decompress=False,
+                trace_configs=[trace],
+                # What one answer may pile up before it is taken.
+                read_bufsize=2**16,
+                # Encoded bodies cannot be taken up in the middle.
+                headers={"Accept-Encoding": "identity", "User-Agent": "hpcflow"},
+            )
+            for trusted in (True, False)
+        }
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for session in self._sessions.values():
+            await session.close()
+
+    async def receive(self, target: Target, part: Part, known: Entry | None, host: Host) -> Target | None:
+        """Ask once, and take the body in.
+
+        Returns
+        -------
+        Target or None
+            Where the server says to ask instead; `None` when the body is whole.
+
+        Raises
+        ------
+        Failure, NotModified, Closed
+        """
+        if not target.trusted:
+            refuse_literal(target.url)
+        with _translated(target.url):
+            url = URL(target.url, encoded=True) if "%" in target.url else URL(target.url)
+            headers = _conditions(part, known)
+            session = self._sessions[target.trusted]
+            async with session.get(
+                url, auth=target.auth, headers=headers, allow_redirects=False, trace_request_ctx=host
+            ) as answer:
+                location = answer.headers.get("Location")
+                if answer.status in REDIRECTS and location:
+                    return target.follow(location, allow_private=self._settings.allow_private)
+                await self._body(answer, part, known, target.url)
+        return None
+
+    async def _body(self, answer: aiohttp.ClientResponse, part: Part, known: Entry | None, url: str) -> None:
+        if answer.status == 304 and known is not None and not part.size:
+            raise NotModified
+        encoding = answer.headers.get("Content-Encoding", "").strip().lower()
+        _place(answer, part, encoding)
+        most = self._settings.max_bytes
+        if (answer.content_length or 0) + part.size > most:
+            raise too_large(most)
+        _refuse_page(answer.headers.get("Content-Type", ""), url)
+        start = part.size
+        # The connection goes back to its pool with the last byte; what it gets after that is excess.
+        protocol = getattr(answer, "_protocol", None)
+        async for piece in _decoded(answer.content.iter_any(), encoding):
+            if part.size == 0:
+                _sniff(piece, url)
+            if part.size + len(piece) > most:
+                raise too_large(most)
+            await part.add(piece)
+        _complete(answer, part, start, encoding)
+        if protocol is not None and isinstance(protocol.exception(), HttpProcessingError):
+            raise _afresh(part, f"more came than the {part.size:,} bytes that the server announced")
+
+
+def too_large(most: int) -> Failure:
+    """The failure that a body beyond the cap is."""
+    return Failure(f"larger than {show_size(most)}, the most that is taken; raise it with `--max-bytes`", again=False)
+
+
+async def _still_open(_session: Any, context: Any, _params: Any) -> None:
+    # Between asking for a turn and sending lies the time that a connection takes.
+    if context.trace_request_ctx.closed():
+        raise Closed
+
+
+def _conditions(part: Part, known: Entry | None) -> dict[str, str]:
+    if part.size and part.version.validator:
+        return {"Range": f"bytes={part.size}-", "If-Range": part.version.validator}
+    if known is None:
+        return {}
+    given = {"If-None-Match": known.etag, "If-Modified-Since": "" if known.etag else known.modified}
+    return {name: value for name, value in given.items() if value}
+
+
+def _place(answer: aiohttp.ClientResponse, part: Part, encoding: str) -> None:
+    """Make sure that what comes now belongs behind what is there; start over where it does not."""
+    version = _version(answer, encoding)
+    if answer.status in (200, 203):
+        part.begin(version)
+    elif answer.status == 206 and part.size:
+        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
+        old = part.version
+        fits = found and int(found[1]) == part.size and found[3] in ("*", str(old.total or found[3]))
+        same = version.etag in ("", old.etag) and (old.etag or version.modified in ("", old.modified))
+        if not fits or not same or encoding not in ("", "identity"):
+            raise _afresh(part, "the file changed while it was being fetched")
+    elif answer.status == 416 and part.size:
+        raise _afresh(part, "the file changed while it was being fetched")
+    else:
+        raise answered(answer.status, answer.headers)
+
+
+def _afresh(part: Part, reason: str) -> Failure:
+    part.begin(Version())
+    return Failure(reason, again=True)
+
+
+def _version(answer: aiohttp.ClientResponse, encoding: str) -> Version:
+    headers = answer.headers
+    if encoding not in ("", "identity"):
+        return Version()
+    modified = headers.get("Last-Modified", "")
+    return Version(headers.get("ETag", ""), modified, answer.content_length, _before(modified, headers.get("Date", "")))
+
+
+def _before(modified: str, date: str) -> bool:
+    """Whether a time of change lies so far before the answer that no second change shares it (RFC 9110, 8.8.2.2)."""
+    try:
+        return (parsedate_to_datetime(date) - parsedate_to_datetime(modified)).total_seconds() >= 1
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
+def _complete(answer: aiohttp.ClientResponse, part: Part, start: int, encoding: str) -> None:
+    if encoding not in ("", "identity"):
+        return
+    length, total = answer.content_length, part.version.total
+    # A body that goes on until the connection closes, or in chunks, announces no length.
+    wanted = start + length if length is not None else total if start else None
+    if total is not None and start:
+        wanted = total
+    if wanted is not None and part.size < wanted:
+        raise Failure(f"broke off after {part.size:,} of {wanted:,} bytes", again=True)
+    if wanted is not None and part.size > wanted:
+        raise _afresh(part, f"expected {wanted:,} bytes, found {part.size:,}")
+
+
+def _refuse_page(kind: str, url: str) -> None:
+    page = kind.partition(";")[0].strip().lower() in ("text/html", "application/xhtml+xml")
+    if page and extension(url) not in TEXTS | WEB_PAGES:
+        raise Failure(f"expected a `{extension(url)}` file, found a web page (`{kind}`)", again=False)
+
+
+def _sniff(piece: bytes, url: str) -> None:
+    start = piece[:64].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith(PAGES) and extension(url) not in WEB_PAGES:
+        raise Failure(f"expected a `{extension(url)}` file, found a web page", again=False)
+
+
+async def _decoded(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
+    """The body with its Content-Encoding undone, in pieces of bounded size."""
+    if encoding in ("", "identity"):
+        async for piece in pieces:
+            yield piece
+        return
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise Failure(f"comes in an encoding that was not asked for, `{encoding[:20]}`", again=False)
+    decoder = Inflate(encoding)
+    try:
+        async for piece in pieces:
+            for plain in decoder.feed(piece):
+                yield plain
+        decoder.end()
+    except zlib.error as error:
+        raise Failure(f"its {encoding} encoding is damaged: {error}", again=True) from None
+
+
+class Inflate:
+    """Undoes `gzip`, of one member or several, and `deflate`, with its header or without."""
+
+    def __init__(self, encoding: str) -> None:
+        self._deflate = encoding == "deflate"
+        self._decoder: Any = None
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """What comes out for some bytes that go in, never much at a time."""
+        while piece:
+            if self._decoder is None or self._decoder.eof:
+                raw = self._deflate and not (piece[0] & 15 == 8 and int.from_bytes(piece[:2].ljust(2), "big") % 31 == 0)
+                self._decoder = zlib.decompressobj(-15 if raw else 15 if self._deflate else 31)
+            plain = self._decoder.decompress(piece, PIECE)
+            if plain:
+                yield plain
+            piece = self._decoder.unconsumed_tail or self._decoder.unused_data
+            if not piece and len(plain) == PIECE:
+                # The input is used up, but more may wait inside.
+                while more := self._decoder.decompress(b"", PIECE):
+                    yield more
+
+    def end(self) -> None:
+        """Hold the end of the input against the end of the stream."""
+        if self._decoder is None or not self._decoder.eof:
+            raise zlib.error("it breaks off")
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """Turn what aiohttp raises into a failure; its own messages may quote the whole URL."""
+    try:
+        yield
+    except aiohttp.ClientConnectorCertificateError:
+        raise Failure("its TLS certificate is not valid", again=False) from None
+    except aiohttp.ClientConnectorDNSError as error:
+        if isinstance(error.__cause__, PrivateAddress) or isinstance(error.os_error, PrivateAddress):
+            raise private_address(url) from None
+        raise Failure("its host's name is not known", again=True) from None
+    except (aiohttp.ConnectionTimeoutError, aiohttp.SocketTimeoutError) as error:
+        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+        raise Failure("no connection in time" if connecting else "stalled", again=True) from None
+    except aiohttp.ClientConnectorError as error:
+        raise Failure(f"no connection: {error.os_error.strerror or 'refused'}", again=True) from None
+    except aiohttp.ClientPayloadError as error:
+        raise Failure(_broken(error), again=True) from None
+    except aiohttp.ServerDisconnectedError:
+        raise Failure("closed the connection without an answer", again=True) from None
+    except aiohttp.InvalidURL:
+        raise Failure("is no valid URL", again=False) from None
+    except (aiohttp.ClientError, HttpProcessingError) as error:
+        raise Failure(f"does not speak HTTP properly ({type(error).__name__})", again=True) from None
+    except OSError as error:
+        raise Failure(f"the connection broke: {error.strerror or type(error).__name__}", again=True) from None
+    except ValueError:
+        raise Failure("is no valid URL", again=False) from None
+
+
+def _broken(error: aiohttp.ClientPayloadError) -> str:
+    cause = type(error.__cause__).__name__
+    if "TransferEncoding" in str(error) + cause:
+        return "its chunked encoding is broken"
+    return "broke off before its end"
