@@ -20,7 +20,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import time
+from time import time, time_ns
 
 FRESH = 86_400.0
 """Seconds for which a URL is taken to give what it gave, without asking its server."""
@@ -66,50 +66,70 @@ class Cache:
         """Where a body is gathered."""
         return self.root / "parts" / key
 
-    def lock(self, key: str) -> Path:
-        """What the process that fetches a URL holds."""
-        return self.root / "parts" / f"{key}.lock"
+    @property
+    def locks(self) -> str:
+        """The file in which whoever fetches a URL holds its lock."""
+        return f"{self.root}/parts.lock"
 
     def entry(self, key: str) -> Entry | None:
         """What a URL gave, if its body is here still."""
         try:
             entry = Entry(**json.loads(self._url(key).read_bytes()))
-            path = self.object(entry.sha256)
-            if path.stat().st_size == entry.bytes:
-                os.utime(path)
+            status = self.object(entry.sha256).stat()
+            if status.st_size == entry.bytes:
+                self.used(entry.sha256, status)
                 return entry
         except (OSError, ValueError, TypeError):
             pass
         return None
+
+    def used(self, sha256: str, status: os.stat_result) -> None:
+        """Take note, by its time of access, that a body is in use; its time of change may be a file's of the user."""
+        os.utime(self.object(sha256), ns=(time_ns(), status.st_mtime_ns))
 
     def remember(self, key: str, entry: Entry) -> None:
         """Take note of what a URL gave."""
         path = self._url(key)
         self._folder(path.parent)
         with suppress(OSError):
-            replace_with(path, json.dumps(asdict(entry)).encode())
+            path.write_text(json.dumps(asdict(entry)))  # one torn by a crash is no JSON
 
     def _url(self, key: str) -> Path:
         return self.root / "urls" / key[:2] / key
 
-    def take(self, part: Path, sha256: str, size: int) -> Path | None:
-        """Move a whole body in, where it is not too large to be kept."""
-        if size > self.limit:
-            return None
-        path = self.object(sha256)
-        self._folder(path.parent)
-        part.replace(path)
-        self._added += size
-        return path
+    def take(self, part: Path, sha256: str, size: int) -> bool:
+        """Move a whole body in; whether it is small enough to be kept."""
+        if size <= self.limit:
+            part.replace(self._place(sha256, size))
+        return size <= self.limit
 
-    def add(self, body: bytes, sha256: str) -> Path | None:
-        """Write a whole body in."""
-        if len(body) > self.limit:
-            return None
+    def add(self, body: bytes, sha256: str) -> bool:
+        """Write a whole body in; whether it is small enough to be kept."""
+        if len(body) <= self.limit:
+            replace_with(self._place(sha256, len(body)), body)
+        return len(body) <= self.limit
+
+    def share(self, path: Path, sha256: str, size: int) -> None:
+        """Keep a body that was written elsewhere too, by a second name for it where that is possible.
+
+        If its owner writes into it later, it no longer has its hash here, and counts as lost;
+        what is taken out of the cache is always a copy.
+        """
+        if size > self.limit:
+            return
+        with suppress(FileExistsError):
+            place = self._place(sha256, size)
+            try:
+                os.link(path, place)
+            except FileExistsError:
+                raise
+            except OSError:  # another disk, or one that knows no links
+                copy_to(path, place, sha256, sync=False)
+
+    def _place(self, sha256: str, size: int) -> Path:
+        self._added += size
         path = self.object(sha256)
         self._folder(path.parent)
-        replace_with(path, body)
-        self._added += len(body)
         return path
 
     def _folder(self, path: Path) -> None:
@@ -159,7 +179,7 @@ def _files(folder: Path) -> list[tuple[float, int, str]]:
                 continue
             with suppress(FileNotFoundError):
                 status = entry.stat(follow_symlinks=False)
-                found.append((status.st_mtime, status.st_size, entry.path))
+                found.append((max(status.st_atime, status.st_mtime), status.st_size, entry.path))
     return found
 
 
@@ -180,8 +200,14 @@ def replace_with(path: Path, body: bytes, *, sync: bool = False) -> None:
         raise
 
 
-def copy_to(source: Path, path: Path, sha256: str) -> bool:
-    """Copy a body to where it is wanted, synced and renamed; whether it had the hash it should."""
+def copy_to(source: Path, path: Path, sha256: str, *, sync: bool = True) -> tuple[int, str]:
+    """Copy a body to where it is wanted, under a temporary name and renamed, if it has the hash it should.
+
+    Returns
+    -------
+    int, str
+        Its size and the SHA-256 that it really has.
+    """
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     digest = hashlib.sha256()
     try:
@@ -189,17 +215,19 @@ def copy_to(source: Path, path: Path, sha256: str) -> bool:
             while piece := body.read(2**20):
                 digest.update(piece)
                 file.write(piece)
-            os.fsync(handle)
-        right = digest.hexdigest() == sha256
-        if right:
+            if sync:
+                os.fsync(handle)
+            size = file.tell()
+        if digest.hexdigest() == sha256:
             os.replace(part, path)  # noqa: PTH105
-        return right
+        return size, digest.hexdigest()
     finally:
         with suppress(FileNotFoundError):
             os.unlink(part)  # noqa: PTH108
 
 
-def hash_of(path: Path) -> str:
-    """The SHA-256 of a file."""
+def hash_of(path: Path) -> tuple[int, str]:
+    """The size of a file, and its SHA-256."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return file.tell(), digest

@@ -7,11 +7,10 @@ import json
 from typing import Any
 
 from hpcflow.errors import MissingPackage
-from hpcflow.ingest.failures import Failure
+from hpcflow.ingest.failures import Failure, too_large
 from hpcflow.ingest.part import Part, Version
 from hpcflow.ingest.settings import Settings
 from hpcflow.ingest.urls import scheme
-from hpcflow.ingest.web import too_large
 from hpcflow.secrets import redact, reveal
 
 PIECE = 8 * 2**20

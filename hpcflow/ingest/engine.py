@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from hpcflow.errors import HpcflowError
 from hpcflow.ingest import elsewhere
@@ -65,8 +65,12 @@ class Engine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._web.close()
+        await self.close()
         await asyncio.to_thread(self.cache.clear)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._web.close()
 
     async def stream(self, wanted: Iterable[Wanted]) -> AsyncIterator[tuple[int, Got]]:
         """Fetch items as they come; give each one's number and what became of it, in the order they end."""
@@ -133,37 +137,28 @@ class Engine:
             raise Failure("is no URL", again=False)
         if "::" in url.partition("?")[0] or (not item.trusted and scheme(url) not in WEB):
             raise Failure(f"a list from elsewhere may not name `{scheme(url)}://`", again=False)
-        if await self._cached(url, item, to, got):
-            return
         name = key(url)
-        async with owning(self.cache.lock(name)):
-            # Whoever held the lock before may have fetched it.
-            if got.tries == 0 and await self._cached(url, item, to, got):
+        async with owning(self.cache.locks, int(name[:15], 16)):
+            known = self.cache.entry(name)
+            sha256 = item.sha256 or (known.sha256 if known and known.fresh else None)
+            if sha256 is not None and await self._deliver(sha256, to, got):
                 return
             part = Part(self.cache.part(name), self.settings.buffer)
             if part.left():
                 await asyncio.to_thread(part.resume)
             try:
-                entry = await self._try(url, item, part, to, got)
+                entry = await self._try(item, part, known, to, got)
             except BaseException:
                 with suppress(OSError):
                     part.rest()
                 raise
             self.cache.remember(name, entry)
-            if got.path is None and to is None:
+            if got.path is None:
                 got.path = self.cache.object(entry.sha256)
-
-    async def _cached(self, url: str, item: Item, to: Path | None, got: Got) -> bool:
-        """Whether the cache has it, or an earlier run has put it where it is wanted."""
-        entry = self.cache.entry(key(url))
-        sha256 = item.sha256 or (entry.sha256 if entry and entry.fresh else None)
-        if sha256 is None:
-            return False
-        return await self._deliver(sha256, to, got)
 
     async def _there(self, sha256: str, to: Path, got: Got) -> bool:
         try:
-            size, found = to.stat().st_size, await asyncio.to_thread(hash_of, to)
+            size, found = await asyncio.to_thread(hash_of, to)
         except FileNotFoundError:
             return False
         if found == sha256:
@@ -173,28 +168,25 @@ class Engine:
     async def _deliver(self, sha256: str, to: Path | None, got: Got) -> bool:
         source = self.cache.object(sha256)
         try:
-            size = source.stat().st_size
-            right = (
-                await asyncio.to_thread(copy_to, source, to, sha256)
-                if to
-                else await asyncio.to_thread(hash_of, source) == sha256
-            )
+            if to is None:
+                size, found = await asyncio.to_thread(hash_of, source)
+            else:
+                size, found = await asyncio.to_thread(copy_to, source, to, sha256)
         except FileNotFoundError:
             return False
-        if not right:
+        if found != sha256:
             self.cache.forget(sha256)
             return False
         got.status, got.sha256, got.bytes, got.path = "cached", sha256, size, to or source
         return True
 
-    async def _try(self, url: str, item: Item, part: Part, to: Path | None, got: Got) -> Entry:
+    async def _try(self, item: Item, part: Part, known: Entry | None, to: Path | None, got: Got) -> Entry:
         """Try until the body is whole and right, or no other try would help."""
-        known = self.cache.entry(key(url))
         failures = 0
         while True:
             before = part.size
             try:
-                if await self._once(url, item, part, known, got):
+                if await self._once(item, part, known, got):
                     try:
                         return await self._keep(item, part, to, got)
                     finally:
@@ -213,11 +205,12 @@ class Engine:
                 if failure.wait is None:
                     await asyncio.sleep(pause(failures))
 
-    async def _once(self, url: str, item: Item, part: Part, known: Entry | None, got: Got) -> bool:
+    async def _once(self, item: Item, part: Part, known: Entry | None, got: Got) -> bool:
         """One try, over as many hosts as redirects lead to; `False` if what the cache has is still right.
 
         After `True` the body holds a share of the room for bodies.
         """
+        url: str = reveal(item.url)
         target: Target | None = Target.of(url, trusted=item.trusted or self.settings.allow_private)
         left = self.settings.timeout
         while target is not None:
@@ -232,14 +225,14 @@ class Engine:
                             continue
                         hops = target.hops
                         got.tries += hops == 0
-                        target = await self._within(left, target, url, part, known, host)
+                        target = await self._within(left, self._ask(target, url, part, known, host))
                     except Closed:
                         got.tries -= hops == 0
                     except NotModified:
                         return False
                     except Failure as failure:
                         if failure.wait is not None:
-                            host.close(failure.wait)
+                            await host.close(failure.wait)
                         raise
                     finally:
                         left -= perf_counter() - begun
@@ -247,18 +240,18 @@ class Engine:
                             self._room.release()
         return True
 
-    async def _within(
-        self, seconds: float, target: Target, url: str, part: Part, known: Entry | None, host: Host
-    ) -> Target | None:
-        """Ask one host, within a deadline."""
+    async def _within(self, seconds: float, asking: Coroutine[Any, Any, Target | None]) -> Target | None:
         try:
             async with asyncio.timeout(seconds):
-                if scheme(target.url) in WEB:
-                    return await self._web.receive(target, part, known, host)
-                await elsewhere.receive(url, part, self.settings)
-                return None
+                return await asking
         except TimeoutError:
             raise Failure(f"not done after {self.settings.timeout:g} s", again=True) from None
+
+    async def _ask(self, target: Target, url: str, part: Part, known: Entry | None, host: Host) -> Target | None:
+        if scheme(target.url) in WEB:
+            return await self._web.receive(target, part, known, host)
+        await elsewhere.receive(url, part, self.settings)
+        return None
 
     async def _keep(self, item: Item, part: Part, to: Path | None, got: Got) -> Entry:
         """Put a whole body where it belongs.
@@ -279,13 +272,17 @@ class Engine:
         if expected is not None and sha256 != expected:
             part.drop()
             raise Failure(f"its SHA-256 is {sha256}, expected {expected}", again=True)
-        if to is not None and body is not None:
-            replace_with(to, body, sync=True)
-        elif to is not None and not copy_to(part.path, to, sha256):
+        if to is None:
+            kept = self.cache.add(body, sha256) if body is not None else self.cache.take(part.path, sha256, part.size)
+            if not kept:
+                raise Failure("larger than the whole cache; raise it with `cache_size`", again=False)
+        else:
+            if body is not None:
+                replace_with(to, body, sync=True)
+            elif copy_to(part.path, to, sha256)[1] != sha256:
+                part.drop()
+                raise Failure("what was written to disk is not what came", again=True)
+            self.cache.share(to, sha256, part.size)
+        if part.in_file:
             part.drop()
-            raise Failure("what was written to disk is not what came", again=True)
-        kept = self.cache.add(body, sha256) if body is not None else self.cache.take(part.path, sha256, part.size)
-        part.drop()
-        if kept is None and to is None:
-            raise Failure("larger than the whole cache; raise it with `cache_size`", again=False)
         return sha256

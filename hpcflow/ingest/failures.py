@@ -9,6 +9,7 @@ from http import HTTPStatus
 from time import time
 
 from hpcflow.errors import HpcflowError
+from hpcflow.sizes import show_size
 
 AGAIN = {408, 425, 429, 500, 502, 503, 504}
 """Answers that may be others in a moment."""
@@ -47,6 +48,11 @@ def answered(status: int, headers: Mapping[str, str]) -> Failure:
         phrase = ""
     wait = retry_after(headers) if status in AGAIN else None
     return Failure(f"answered {status} {phrase}".strip(), again=status in AGAIN, wait=wait)
+
+
+def too_large(most: int) -> Failure:
+    """The failure that a body beyond the cap is."""
+    return Failure(f"larger than {show_size(most)}, the most that is taken; raise it with `--max-bytes`", again=False)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

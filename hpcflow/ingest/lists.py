@@ -16,7 +16,7 @@ from hpcflow.ingest.urls import WEB, is_url, origin, scheme, shown
 from hpcflow.secrets import reveal
 
 LISTS = (".txt", ".csv", ".tsv", ".parquet")
-URL_COLUMNS = ("url", "urls", "uri", "href", "link")
+URL_COLUMNS = ("url", "urls", "uri", "href", "link", "path", "file")
 LABEL_COLUMNS = ("id", "name")
 HASH_COLUMNS = ("sha256", "sha-256", "sha256sum")
 HASH = re.compile(r"[0-9a-fA-F]{64}")

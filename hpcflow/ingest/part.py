@@ -75,12 +75,14 @@ class Part:
             notes = json.loads(self._notes.read_bytes())
             boot = notes.pop("boot")
             version = Version(**notes)
-            if not version.validator or boot != _boot():
-                raise ValueError  # what was never synced may be torn since the machine went down
-            with self._path.open("rb") as file:
-                self._digest = hashlib.file_digest(file, "sha256")
-                self._flushed = file.tell()
-            self.version = version
+            # What was never synced may be torn since the machine went down.
+            if version.validator and boot == _boot():
+                with self._path.open("rb") as file:
+                    self._digest = hashlib.file_digest(file, "sha256")
+                    self._flushed = file.tell()
+                self.version = version
+            else:
+                self.drop()
         except (OSError, ValueError, TypeError, KeyError):
             self.drop()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import zlib
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -16,13 +17,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from hpcflow.ingest.cache import Entry
-from hpcflow.ingest.failures import Failure, answered
+from hpcflow.ingest.failures import Failure, answered, too_large
 from hpcflow.ingest.guard import PrivateAddress, PublicResolver, private_address, redirected, refuse_literal
 from hpcflow.ingest.hosts import Host
 from hpcflow.ingest.part import Part, Version
 from hpcflow.ingest.settings import Settings
 from hpcflow.ingest.urls import extension, origin
-from hpcflow.sizes import show_size
 
 REDIRECTS = {301, 302, 303, 307, 308}
 MOST_REDIRECTS = 5
@@ -50,7 +50,8 @@ class Target:
     """With credentials, if any: never shown."""
     trusted: bool = True
     """Whether it may have a private address."""
-    auth: aiohttp.BasicAuth | None = None
+    auth: str = field(default="", repr=False)
+    """For `Authorization`."""
     hops: int = 0
 
     @classmethod
@@ -61,15 +62,15 @@ class Target:
         if not at:
             return cls(url, trusted)
         name, _, word = user.partition(":")
-        auth = aiohttp.BasicAuth(unquote(name), unquote(word), "utf-8")
-        return cls(parts._replace(netloc=place).geturl(), trusted, auth)
+        auth = b64encode(f"{unquote(name)}:{unquote(word)}".encode()).decode()
+        return cls(parts._replace(netloc=place).geturl(), trusted, f"Basic {auth}")
 
     def follow(self, location: str, *, allow_private: bool) -> Target:
         """Where a redirect leads; credentials stay with the origin that they were given for."""
         if self.hops == MOST_REDIRECTS:
             raise Failure(f"redirects more than {MOST_REDIRECTS} times", again=False)
         url = redirected(self.url, location)
-        auth = self.auth if origin(url) == origin(self.url) else None
+        auth = self.auth if origin(url) == origin(self.url) else ""
         return Target(url, allow_private, auth, self.hops + 1)
 
 
@@ -123,10 +124,10 @@ class Web:
         with _translated(target.url):
             url = URL(target.url, encoded=True) if "%" in target.url else URL(target.url)
             headers = _conditions(part, known)
+            if target.auth:
+                headers["Authorization"] = target.auth
             session = self._sessions[target.trusted]
-            async with session.get(
-                url, auth=target.auth, headers=headers, allow_redirects=False, trace_request_ctx=host
-            ) as answer:
+            async with session.get(url, headers=headers, allow_redirects=False, trace_request_ctx=host) as answer:
                 location = answer.headers.get("Location")
                 if answer.status in REDIRECTS and location:
                     return target.follow(location, allow_private=self._settings.allow_private)
@@ -154,11 +155,6 @@ class Web:
         _complete(answer, part, start, encoding)
         if protocol is not None and isinstance(protocol.exception(), HttpProcessingError):
             raise _afresh(part, f"more came than the {part.size:,} bytes that the server announced")
-
-
-def too_large(most: int) -> Failure:
-    """The failure that a body beyond the cap is."""
-    return Failure(f"larger than {show_size(most)}, the most that is taken; raise it with `--max-bytes`", again=False)
 
 
 async def _still_open(_session: Any, context: Any, _params: Any) -> None:
@@ -292,29 +288,34 @@ def _translated(url: str) -> Iterator[None]:
     """Turn what aiohttp raises into a failure; its own messages may quote the whole URL."""
     try:
         yield
-    except aiohttp.ClientConnectorCertificateError:
-        raise Failure("its TLS certificate is not valid", again=False) from None
     except aiohttp.ClientConnectorDNSError as error:
-        if isinstance(error.__cause__, PrivateAddress) or isinstance(error.os_error, PrivateAddress):
+        if isinstance(error.os_error, PrivateAddress):
             raise private_address(url) from None
         raise Failure("its host's name is not known", again=True) from None
-    except (aiohttp.ConnectionTimeoutError, aiohttp.SocketTimeoutError) as error:
-        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-        raise Failure("no connection in time" if connecting else "stalled", again=True) from None
     except aiohttp.ClientConnectorError as error:
-        raise Failure(f"no connection: {error.os_error.strerror or 'refused'}", again=True) from None
+        raise Failure(_unconnected(error), again=not isinstance(error, aiohttp.ClientSSLError)) from None
     except aiohttp.ClientPayloadError as error:
         raise Failure(_broken(error), again=True) from None
-    except aiohttp.ServerDisconnectedError:
-        raise Failure("closed the connection without an answer", again=True) from None
-    except aiohttp.InvalidURL:
-        raise Failure("is no valid URL", again=False) from None
-    except (aiohttp.ClientError, HttpProcessingError) as error:
-        raise Failure(f"does not speak HTTP properly ({type(error).__name__})", again=True) from None
-    except OSError as error:
-        raise Failure(f"the connection broke: {error.strerror or type(error).__name__}", again=True) from None
-    except ValueError:
-        raise Failure("is no valid URL", again=False) from None
+    except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
+        again = not isinstance(error, ValueError)
+        raise Failure(next(text for kind, text in REASONS if isinstance(error, kind)), again=again) from None
+
+
+REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ConnectionTimeoutError, "no connection in time"),
+    (aiohttp.SocketTimeoutError, "stalled"),
+    (aiohttp.ServerDisconnectedError, "closed the connection without an answer"),
+    (ConnectionResetError, "the connection was reset"),
+    (ValueError, "is no valid URL"),
+    (OSError, "the connection broke"),
+    (Exception, "does not speak HTTP properly"),
+)
+
+
+def _unconnected(error: aiohttp.ClientConnectorError) -> str:
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "no secure connection"
+    return f"no connection: {error.os_error.strerror or 'refused'}"
 
 
 def _broken(error: aiohttp.ClientPayloadError) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import glob
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,12 +16,16 @@ from pydantic import Field
 
 from hpcflow.digests import digest_json
 from hpcflow.errors import BadItem, Mismatch
+from hpcflow.ingest.items import Item
+from hpcflow.ingest.lists import is_list
+from hpcflow.ingest.urls import is_url, shown
 from hpcflow.meta import Bad, Meta
 from hpcflow.namespace import Array
 from hpcflow.parameters import PositiveInt
 from hpcflow.regions import Region, Shape, shape_of
 from hpcflow.registry import source
 from hpcflow.sources._decode import Fit, decode
+from hpcflow.sources._remote import AHEAD, Fetch, Fetching, fetching, listed
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 
@@ -35,6 +41,9 @@ class Photos:
     stamp: str
     """A digest of every file's name, size and time of last change."""
     fit: Fit
+    urls: tuple[Item | None, ...] = ()
+    """For each photo, what is fetched; `None` for a local one. Empty where all are local."""
+    how: Fetching | None = None
 
     @property
     def meta(self) -> Meta:
@@ -61,7 +70,18 @@ class Photos:
     def state(self, region: Region) -> str:
         """What tells that the photos in `region` are the same files as before."""
         first, last = region[0]
-        return digest_json([_stamps(self.root, self.items[first:last]), asdict(self.fit)])
+        stamps: list[Any] = list(_stamps(self.root, self.items[first:last], self.urls[first:last]))
+        if self.how is not None:
+            self._fetch_ahead(last, last - first)
+            wanted = {index: url for index in range(first, last) if (url := self.urls[index])}
+            for index, got in zip(wanted, self.how.got(list(wanted.values())), strict=True):
+                stamps[index - first] = (self.items[index], got.sha256)
+        return digest_json([stamps, asdict(self.fit)])
+
+    def _fetch_ahead(self, first: int, count: int) -> None:
+        """Have the photos fetched that the next block is likely to need."""
+        assert self.how is not None
+        self.how.ahead([url for url in self.urls[first : first + max(count, AHEAD)] if url is not None])
 
     def read(self, region: Region) -> Array:
         """The pixels in `region`; raises `BadItem` for the first photo that cannot be read."""
@@ -78,15 +98,35 @@ class Photos:
         out = np.zeros(shape_of(region), np.uint8)
         part = tuple(slice(a, b) for a, b in window)
         bad = []
-        for index in range(first, last):
+        for index, fetched in self._bodies(first, last):
             item = self.items[index]
             try:
-                out[index - first] = decode(Path(self.root, item), item, self.fit)[part]
+                out[index - first] = fetched(partial(decode, item=item, fit=self.fit))[part]
             except BadItem as error:
                 if not keep_going:
                     raise
                 bad.append(Bad("", index, error.item, error.reason))
         return out, bad
+
+    def _bodies(self, first: int, last: int) -> Iterator[tuple[int, Callable[[Callable[[Path], Array]], Array]]]:
+        """For each photo, what uses its file: the next ones come while this one is decoded."""
+        urls = [url for url in self.urls[first:last] if url is not None]
+        if self.how is None or not urls:
+            for index in range(first, last):
+                yield index, partial(_local, Path(self.root, self.items[index]))
+            return
+        coming = self.how.got(urls)
+        self._fetch_ahead(last, last - first)
+        for index in range(first, last):
+            url = self.urls[index]
+            if url is None:
+                yield index, partial(_local, Path(self.root, self.items[index]))
+            else:
+                yield index, partial(self.how.read, url, next(coming))
+
+
+def _local(path: Path, use: Callable[[Path], Array]) -> Array:
+    return use(path)
 
 
 @source
@@ -98,6 +138,8 @@ def images(
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear",
     channels: Literal["rgb", "grey"] = "rgb",
     reduce: bool = True,
+    fetch: Fetch = None,
+    storage_options: dict[str, Any] | None = None,
 ) -> Photos:
     """Photos (JPEG, PNG, TIFF, WebP) of any size, brought to one shape.
 
@@ -110,10 +152,12 @@ def images(
     ----------
     path : str
         A folder (the photos in it, by name, not those in its subfolders), a pattern such as
-        ``photos/**/*.jpg`` (``**`` stands for any subfolders), or a text file ending in ``.txt``
-        with one path per line, relative to that file. From a folder or a pattern, files ending
-        in jpg, jpeg, png, tif, tiff or webp are taken and hidden ones are left out; from a list,
-        every line that is neither empty nor begins with ``#``.
+        ``photos/**/*.jpg`` (``**`` stands for any subfolders), or a list: a text file ending in
+        ``.txt`` with one path or URL per line, paths relative to that file; or a CSV or Parquet
+        file with a column `url` (and, if there, `id` and `sha256`). From a folder or a pattern,
+        files ending in jpg, jpeg, png, tif, tiff or webp are taken and hidden ones are left out;
+        from a list, every line that is neither empty nor begins with ``#``. All of these may be
+        URLs (`https://…/list.csv`, `s3://bucket/photos/*.jpg`), and so may a single photo.
     size : int or [height, width]
         What is cropped from the middle, in pixels; padded with zeros where a photo is smaller.
     resize : int
@@ -126,6 +170,12 @@ def images(
         Whether a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size where that is still at
         least 1.5 times what is needed: about twice as fast, with differences of a few grey levels.
         Never done with `interpolation: nearest`.
+    fetch : mapping
+        How URLs are fetched: `concurrency` (requests at once), `per_host` (to one host, over all
+        workers), `timeout` (seconds for a try), `retries`, `max_bytes`, `allow_private`, `cache`
+        (a folder), `cache_size`.
+    storage_options : mapping
+        For fsspec, where URLs are of an object store: `{anon: true}`, `{key: "${env:KEY}"}`.
 
     Examples
     --------
@@ -133,7 +183,8 @@ def images(
     """
     height, width = size if isinstance(size, list) else (size, size)
     short = resize or round(max(height, width) * 256 / 224)
-    items = _found(path)
+    how = fetching(fetch, storage_options)
+    items, urls = _found(path, how)
     if not items:
         raise Mismatch(
             f"expected photos in `{path}`, found none",
@@ -142,18 +193,24 @@ def images(
         )
     fit = Fit(height, width, short, interpolation, channels, reduce)
     root = str(Path.cwd())
-    return Photos(root, items, digest_json(_stamps(root, items)), fit)
+    stamp = digest_json(_stamps(root, items, urls))
+    return Photos(root, items, stamp, fit, urls, how if urls else None)
 
 
-def _found(path: str) -> tuple[str, ...]:
+def _found(path: str, how: Fetching) -> tuple[tuple[str, ...], tuple[Item | None, ...]]:
+    """The photos that a path stands for, and what is fetched of them."""
+    if not is_url(path) and (Path(path).is_dir() or not is_list(path)):
+        return _local_photos(path), ()
+    found = listed(path, how, _is_photo)
+    urls = tuple(one if is_url(one.url) else None for one in found)
+    return tuple(shown(one.url) if is_url(one.url) else one.url for one in found), urls if any(urls) else ()
+
+
+def _local_photos(path: str) -> tuple[str, ...]:
     if Path(path).is_dir():
         with os.scandir(path) as entries:
             names = [entry.name for entry in entries if _is_photo(entry.name) and not entry.is_dir()]
         return tuple(str(Path(path, name)) for name in sorted(names))
-    if path.lower().endswith(".txt"):
-        text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
-        lines = [line.strip() for line in text.splitlines()]
-        return tuple(str(Path(path).parent / line) for line in lines if line and not line.startswith("#"))
     # A name with brackets in it is a file before it is a pattern.
     matches = [path] if Path(path).is_file() else glob.glob(path, recursive=True)  # noqa: PTH207 (takes `/` too)
     if not matches:
@@ -166,9 +223,13 @@ def _is_photo(path: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
-def _stamps(root: str, items: tuple[str, ...]) -> list[tuple[str, int, int]]:
-    stamps = []
-    for item in items:
+def _stamps(root: str, items: tuple[str, ...], urls: tuple[Item | None, ...]) -> list[tuple[str, int | str, int]]:
+    stamps: list[tuple[str, int | str, int]] = []
+    for i, item in enumerate(items):
+        url = urls[i] if urls else None
+        if url is not None:
+            stamps.append((item, url.sha256 or "", 0))
+            continue
         try:
             status = Path(root, item).stat()
         except (OSError, ValueError):  # it will be a bad item

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -230,7 +231,7 @@ async def _listed(
     """What to fetch, from wherever it is listed."""
     if retry is not None:
         items = None if source is None else await items_of(engine, source, column)
-        yield partial(_again, Path(retry), items, keep=Path(retry).absolute().parent == folder.absolute())
+        yield partial(_again, Path(retry), items, folder)
     elif source is None:
         raise Mismatch("expected a list of URLs, found none", parameter="list")
     else:
@@ -243,8 +244,9 @@ def _entries(items: Callable[[], Iterator[Item]]) -> Iterator[Entry]:
         yield Entry(names.of(item.url, item.label), item)
 
 
-def _again(manifest: Path, items: Callable[[], Iterator[Item]] | None, *, keep: bool) -> Iterator[Entry]:
+def _again(manifest: Path, items: Callable[[], Iterator[Item]] | None, folder: Path) -> Iterator[Entry]:
     """The failed items of a manifest, and, where the manifest is to be made anew, the rows of the others."""
+    keep = manifest.absolute().parent == folder.absolute()
     whole = {}
     if items is not None:
         failed = {row.result.url for row in rows(manifest) if row.result.status == "failed"}
@@ -273,18 +275,18 @@ async def items_of(engine: Engine, source: Source, column: str | None = None) ->
         return lambda: (Item(url) for url in urls)
     path = fspath(source)
     if not is_url(path):
-        if not Path(path).is_file():
+        if not await asyncio.to_thread(os.path.isfile, path):
             raise Mismatch(f"expected a list of URLs, found no file `{path}`", parameter="list")
         return partial(read_list, path, column=column)
-    if is_list(path):
-        got = await engine.get(Item(path))
-        if got.path is None:
-            raise Mismatch(f"expected a list of URLs at `{shown(path)}`: {got.reason}", parameter="list")
-        return partial(read_list, str(got.path), elsewhere=path, column=column)
     if is_pattern(path) or (scheme(path) not in WEB and path.endswith("/")):
         try:
             urls = await asyncio.to_thread(expand, path, engine.settings.options)
         except FileNotFoundError:
             raise Mismatch(f"expected files that match `{shown(path)}`, found none", parameter="list") from None
         return lambda: (Item(url) for url in urls)
+    if is_list(path):
+        got = await engine.get(Item(path))
+        if got.path is None:
+            raise Mismatch(f"expected a list of URLs at `{shown(path)}`: {got.reason}", parameter="list")
+        return partial(read_list, str(got.path), elsewhere=path, column=column)
     return lambda: iter([Item(path)])

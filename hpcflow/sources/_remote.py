@@ -1,0 +1,143 @@
+"""What sources read from elsewhere: which URLs, and how a worker gets at their bodies."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hpcflow.errors import BadItem, Mismatch, RunError
+from hpcflow.ingest.items import Item
+from hpcflow.ingest.lists import expand, is_list, is_pattern, read_list
+from hpcflow.ingest.settings import Settings, settings_of
+from hpcflow.ingest.urls import WEB, is_url, scheme, shown
+
+if TYPE_CHECKING:
+    from hpcflow.ingest.engine import Got
+    from hpcflow.ingest.local import Fetcher
+
+T = TypeVar("T")
+Fetch = dict[str, str | int | float | bool] | None
+"""`{timeout: 10, per_host: 4}`: the fields of `Settings`."""
+AHEAD = 16
+"""The fewest items that are fetched before they are asked for."""
+ATTEMPTS = 3
+"""A body may leave the cache between its coming and its being read."""
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """How URLs are fetched; pickles, and holds references to credentials."""
+
+    settings: Settings
+    run: str
+    """What failed is asked for once in each run."""
+
+    def ahead(self, items: Sequence[Item]) -> None:
+        """Have items fetched that will soon be read."""
+        _fetcher(self.settings).ask(self.run, items)
+
+    def got(self, items: Sequence[Item]) -> Iterator[Got]:
+        """Each item as it comes, in their order; all of them are under way when this returns."""
+        there = _fetcher(self.settings)
+        asked = there.ask(self.run, items)
+
+        def each() -> Iterator[Got]:
+            for item, future in zip(items, asked, strict=True):
+                got = future.result()
+                if got.path is not None:
+                    there.forget(self.run, item)
+                yield got
+
+        return each()
+
+    def read(self, item: Item, got: Got, use: Callable[[Path], T]) -> T:
+        """Use the body of an item; fetch it again where it has left the cache meanwhile.
+
+        Raises
+        ------
+        BadItem
+            Where it cannot be had.
+        """
+        for attempt in range(ATTEMPTS):
+            if got.path is None:
+                raise BadItem(shown(item.url), got.reason or "could not be fetched")
+            try:
+                return use(got.path)
+            except (BadItem, FileNotFoundError):
+                if got.path.exists() or attempt == ATTEMPTS - 1:
+                    raise
+            (got,) = self.got([item])
+        raise AssertionError
+
+    def file(self, url: str) -> Path:
+        """A URL's body, as a file that may leave the cache once it is closed.
+
+        Raises
+        ------
+        RunError
+            Where it cannot be had.
+        """
+        (got,) = self.got([Item(url)])
+        if got.path is None:
+            raise RunError(f"could not fetch `{shown(url)}`: {got.reason}")
+        return got.path
+
+
+def _fetcher(settings: Settings) -> Fetcher:
+    from hpcflow.ingest.local import fetcher  # noqa: PLC0415  (aiohttp: only where something is fetched)
+
+    return fetcher(settings)
+
+
+def fetching(
+    fetch: Mapping[str, Any] | None, storage_options: Mapping[str, Any] | None = None, **defaults: Any
+) -> Fetching:
+    """How a source fetches, from its parameters."""
+    return Fetching(settings_of(fetch, storage_options, **defaults), uuid.uuid4().hex)
+
+
+def there(url: str, how: Fetching) -> Path:
+    """The body of a URL that the flow names, when the flow is opened.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is none.
+    Mismatch
+        Where it cannot be had.
+    """
+    (got,) = how.got([Item(url)])
+    if got.path is None:
+        raise _unavailable(url, got.reason or "")
+    return got.path
+
+
+def _unavailable(url: str, reason: str) -> Exception:
+    if reason.startswith(("answered 404", "answered 410", "no such file")):
+        return FileNotFoundError(2, reason, shown(url))
+    return Mismatch(f"expected to fetch `{shown(url)}`, found that it {reason}", parameter="path")
+
+
+def listed(path: str, how: Fetching, keep: Callable[[str], bool]) -> list[Item]:
+    """What a path stands for: the lines of a list, what matches a pattern, or the one thing itself.
+
+    Parameters
+    ----------
+    path : str
+        A URL, or a local list file.
+    how : Fetching
+    keep : callable
+        Which names are taken from a folder or a pattern.
+    """
+    if not is_url(path):
+        here = Path(path).parent
+        items = list(read_list(path))
+        return [one if is_url(one.url) else Item(str(here / one.url), one.label, one.sha256) for one in items]
+    if is_pattern(path) or (scheme(path) not in WEB and not is_list(path) and not keep(path)):
+        return [Item(url) for url in expand(path, how.settings.options, keep)]
+    if is_list(path):
+        return list(read_list(str(there(path, how)), elsewhere=path))
+    return [Item(path)]
