@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hpcflow.digests import digest_json
 from hpcflow.errors import BadItem, Mismatch, RunError
 from hpcflow.ingest.items import Item
 from hpcflow.ingest.lists import expand, is_list, is_pattern, read_list
 from hpcflow.ingest.settings import Settings, settings_of
 from hpcflow.ingest.urls import WEB, is_url, scheme, shown
+from hpcflow.meta import Meta
+from hpcflow.namespace import Array
+from hpcflow.regions import Region, Shape
+from hpcflow.sources._flat import FlatSource
 
 if TYPE_CHECKING:
     from hpcflow.ingest.engine import Got
@@ -23,6 +28,8 @@ Fetch = dict[str, str | int | float | bool] | None
 """`{timeout: 10, per_host: 4}`: the fields of `Settings`."""
 AHEAD = 16
 """The fewest items that are fetched before they are asked for."""
+WHOLE = 2**40
+"""Bytes of the largest array that is fetched whole, unless `max_bytes` says so."""
 ATTEMPTS = 3
 """A body may leave the cache between its coming and its being read."""
 
@@ -80,10 +87,18 @@ class Fetching:
         RunError
             Where it cannot be had.
         """
+        known = _known.get((self.run, url))
+        if known is not None and known.exists():
+            return known
         (got,) = self.got([Item(url)])
         if got.path is None:
             raise RunError(f"could not fetch `{shown(url)}`: {got.reason}")
+        _known[self.run, url] = got.path
         return got.path
+
+
+_known: dict[tuple[str, str], Path] = {}
+"""Bodies that this process has held against their hash, in the run that it did so."""
 
 
 def _fetcher(settings: Settings) -> Fetcher:
@@ -113,6 +128,44 @@ def there(url: str, how: Fetching) -> Path:
     if got.path is None:
         raise _unavailable(url, got.reason or "")
     return got.path
+
+
+def flat(url: str, how: Fetching, opened: Callable[[str], FlatSource]) -> RemoteFlat:
+    """A flat array in one file behind a URL."""
+    flat = opened(str(there(url, how)))
+    return RemoteFlat(url, flat.meta, replace(flat, path=""), how)
+
+
+@dataclass(frozen=True)
+class RemoteFlat:
+    """A flat array in one file elsewhere, which comes as a whole into the cache of whoever reads it."""
+
+    url: str
+    meta: Meta
+    flat: FlatSource
+    """How it lies in its file."""
+    how: Fetching
+
+    @property
+    def chunks(self) -> Shape | None:
+        """None: any region is read directly."""
+        return None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Where it is, and how it lies there."""
+        # Every copy has a time of change of its own.
+        return {**self.flat.identity, "path": shown(self.url), "mtime_ns": 0}
+
+    def state(self, region: Region) -> str:  # noqa: ARG002  (the file as a whole)
+        """The hash of the file."""
+        (got,) = self.how.got([Item(self.url)])
+        return digest_json([self.identity, got.sha256])
+
+    def read(self, region: Region) -> Array:
+        """A read-only view of the pages of this machine's copy."""
+        path = self.how.file(self.url)
+        return replace(self.flat, path=str(path), mtime_ns=path.stat().st_mtime_ns).read(region)
 
 
 def _unavailable(url: str, reason: str) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -9,15 +10,19 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hpcflow.errors import Mismatch
+from hpcflow.ingest.urls import is_url
 from hpcflow.regions import Shape
 from hpcflow.registry import source
 from hpcflow.sources._flat import Dims, FlatSource, named, numbers, regular
+from hpcflow.sources._remote import WHOLE, Fetch, RemoteFlat, fetching, flat
 
 _HINTS = {".npz": "unpack the `.npz` and name one array in it", ".zarr": "use `from: zarr`"}
 
 
 @source
-def npy(*, path: str, dims: Dims = None) -> FlatSource:
+def npy(
+    *, path: str, dims: Dims = None, fetch: Fetch = None, storage_options: dict[str, Any] | None = None
+) -> FlatSource | RemoteFlat:
     """Read a `.npy` file, mapped into memory: only what a block needs is read.
 
     Arrays of Python objects are refused, since reading one runs code that the file brings.
@@ -25,15 +30,26 @@ def npy(*, path: str, dims: Dims = None) -> FlatSource:
     Parameters
     ----------
     path : str
-        The file, relative to the working directory.
+        The file, relative to the working directory; or its URL, from where it is fetched whole,
+        once, into the cache of each machine that reads it.
     dims : list of str, optional
         A name for each axis; `null` where one has none.
+    fetch : mapping
+        How a URL is fetched: `timeout` (seconds for a try), `retries`, `per_host`, `max_bytes`,
+        `allow_private`, `cache` (a folder), `cache_size`.
+    storage_options : mapping
+        For fsspec, where the URL is of an object store: `{anon: true}`, `{key: "${env:KEY}"}`.
 
     Examples
     --------
     plane: {from: npy, path: data/plane.npy, dims: [y, x]}
     """
-    opened = open_npy(path, dims)
+    if is_url(path):
+        opened: FlatSource | RemoteFlat = flat(
+            path, fetching(fetch, storage_options, max_bytes=WHOLE), partial(open_npy, dims=dims)
+        )
+    else:
+        opened = open_npy(path, dims)
     numbers(opened.meta.dtype, "path")
     return opened
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hpcflow.errors import Mismatch
+from hpcflow.ingest.urls import is_url
+from hpcflow.meta import Meta
 from hpcflow.parameters import DType, NonNegativeInt
 from hpcflow.registry import source
 from hpcflow.sources._flat import Dims, FlatSource, Order, named, regular
+from hpcflow.sources._remote import WHOLE, Fetch, RemoteFlat, fetching, flat
 
 
 @source
@@ -22,13 +26,16 @@ def raw(
     offset: NonNegativeInt = 0,
     order: Order = "C",
     dims: Dims = None,
-) -> FlatSource:
+    fetch: Fetch = None,
+    storage_options: dict[str, Any] | None = None,
+) -> FlatSource | RemoteFlat:
     """Read a flat binary file, mapped into memory, as `numpy.memmap`.
 
     Parameters
     ----------
     path : str
-        The file, relative to the working directory.
+        The file, relative to the working directory; or its URL, from where it is fetched whole,
+        once, into the cache of each machine that reads it.
     dtype : str
         Of an element, with its byte order where that is not this machine's: `uint16`, `>f4`.
     shape : list of int
@@ -39,15 +46,27 @@ def raw(
         `C` if the last axis runs fastest in the file, `F` if the first does.
     dims : list of str, optional
         A name for each axis; `null` where one has none.
+    fetch : mapping
+        How a URL is fetched: `timeout` (seconds for a try), `retries`, `per_host`, `max_bytes`,
+        `allow_private`, `cache` (a folder), `cache_size`.
+    storage_options : mapping
+        For fsspec, where the URL is of an object store: `{anon: true}`, `{key: "${env:KEY}"}`.
 
     Examples
     --------
     volume: {from: raw, path: data/scan.bin, dtype: ">u2", shape: [512, 512, 512], offset: 1024}
     """
     meta = named(shape, np.dtype(dtype), dims)
+    if is_url(path):
+        how = fetching(fetch, storage_options, max_bytes=WHOLE)
+        return flat(path, how, lambda there: _opened(there, np.dtype(dtype), meta, offset, order))
+    return _opened(path, np.dtype(dtype), meta, offset, order)
+
+
+def _opened(path: str, stored: np.dtype[Any], meta: Meta, offset: int, order: Order) -> FlatSource:
     given, path = path, str(Path(path).absolute())
     status = regular(path)
-    expected = offset + prod(shape) * meta.dtype.itemsize
+    expected = offset + prod(meta.shape) * meta.dtype.itemsize
     if status.st_size < expected:
         behind = f" behind an offset of {offset}" if offset else ""
         raise Mismatch(
@@ -56,4 +75,4 @@ def raw(
             parameter="shape",
             hint="check `shape`, `dtype` and `offset`",
         )
-    return FlatSource(path, meta, np.dtype(dtype), offset, order, status.st_size, status.st_mtime_ns)
+    return FlatSource(path, meta, stored, offset, order, status.st_size, status.st_mtime_ns)

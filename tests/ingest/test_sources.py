@@ -1,0 +1,193 @@
+"""URLs as sources: photos, arrays and bytes from a server, read by whole flows."""
+
+import io
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from faulty import Faulty, serving
+from PIL import Image
+
+import hpcflow
+from hpcflow.errors import BadItem, FlowError, RunError
+from hpcflow.sources.images import images
+from hpcflow.sources.npy import npy
+from hpcflow.sources.raw import raw
+from hpcflow.sources.remote import remote
+
+
+def photo(seed, suffix="PNG"):
+    file = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 50, 3), np.uint8)
+    Image.fromarray(pixels).save(file, suffix)
+    return file.getvalue()
+
+
+def saved(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.fixture
+def server():
+    with serving(Faulty(delay=0.01)) as one:
+        for i in range(12):
+            one.bodies[f"ok/{i}.png"] = photo(i)
+        yield one
+
+
+@pytest.fixture
+def fetched(tmp_path):
+    return {"cache": str(tmp_path / "cache"), "timeout": 3.0, "retries": 1}
+
+
+@pytest.fixture
+def local(tmp_path, server):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(12):
+        (folder / f"{i:02}.png").write_bytes(server.bodies[f"ok/{i}.png"])
+    source = images(path=str(folder), size=32)
+    return source.read(tuple((0, n) for n in source.meta.shape))
+
+
+def whole(source):
+    return source.read(tuple((0, n) for n in source.meta.shape))
+
+
+def test_photos_of_a_list_are_those_of_a_folder_and_come_once(tmp_path, server, fetched, local):
+    (tmp_path / "list.txt").write_text("\n".join(server.url(f"ok/{i}.png") for i in range(12)))
+    source = images(path=str(tmp_path / "list.txt"), size=32, fetch=fetched)
+    for start in range(0, 12, 3):
+        region = ((start, start + 3), *((0, n) for n in source.meta.shape[1:]))
+        state = source.state(region)
+        assert np.array_equal(source.read(region), local[start : start + 3])
+        assert source.state(region) == state
+    assert server.asked.total() == 12
+    assert source.items[3] == server.url("ok/3.png")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "txt"])
+def test_a_list_may_be_behind_a_url_itself(server, fetched, local, ending, tmp_path):
+    urls = [server.url(f"ok/{i}.png") for i in range(12)]
+    if ending == "parquet":
+        pq.write_table(__import__("pyarrow").table({"url": urls}), tmp_path / "list.parquet")
+        server.bodies["ok/list.parquet"] = (tmp_path / "list.parquet").read_bytes()
+    else:
+        server.bodies[f"ok/list.{ending}"] = "\n".join([*(["url"] if ending == "csv" else []), *urls]).encode()
+    assert np.array_equal(whole(images(path=server.url(f"ok/list.{ending}"), size=32, fetch=fetched)), local)
+
+
+def test_photos_may_lie_on_an_object_store(server, fetched, local):
+    system = fsspec.filesystem("memory")
+    for i in range(12):
+        system.pipe(f"/album/{i:02}.png", server.bodies[f"ok/{i}.png"])
+    system.pipe("/album/notes.md", b"no photo")
+    for path in ("memory://album/*.png", "memory://album/", "memory://album/*"):
+        assert np.array_equal(whole(images(path=path, size=32, fetch=fetched)), local)
+
+
+def test_a_photo_that_cannot_be_had_is_a_bad_item(server, fetched, local, tmp_path):
+    urls = [server.url(f"ok/{i}.png") for i in range(12)]
+    urls[2], urls[5] = server.url("missing/2.png"), server.url("page/5.png")
+    (tmp_path / "list.txt").write_text("\n".join(urls))
+    source = images(path=str(tmp_path / "list.txt"), size=32, fetch=fetched)
+    array, bad = source.read_items(tuple((0, n) for n in source.meta.shape))
+    assert [(one.index, one.item, one.reason) for one in bad] == [
+        (2, urls[2], "answered 404 Not Found"),
+        (5, urls[5], "expected a `.png` file, found a web page (`application/octet-stream`)".partition(" (")[0]),
+    ]
+    assert not array[[2, 5]].any()
+    good = [i for i in range(12) if i not in (2, 5)]
+    assert np.array_equal(array[good], local[good])
+    with pytest.raises(BadItem, match="answered 404"):
+        whole(source)
+    assert server.asked["missing/2.png"] == 1
+
+
+def test_a_photo_that_left_the_cache_comes_again(server, fetched, local, tmp_path):
+    (tmp_path / "list.txt").write_text("\n".join(server.url(f"ok/{i}.png") for i in range(12)))
+    size = sum(map(len, server.bodies.values())) // 4
+    tight = {**fetched, "cache_size": size}
+    assert np.array_equal(whole(images(path=str(tmp_path / "list.txt"), size=32, fetch=tight)), local)
+
+
+def test_arrays_and_raw_files_behind_a_url(server, fetched):
+    array = np.random.default_rng(0).normal(size=(60, 70)).astype(np.float32)
+    server.bodies["ok/plane.npy"] = saved(array)
+    server.bodies["ok/plane.raw"] = bytes(16) + array.tobytes()
+    opened = npy(path=server.url("ok/plane.npy"), dims=["y", "x"], fetch=fetched)
+    flat = raw(path=server.url("ok/plane.raw"), dtype="float32", shape=[60, 70], offset=16, fetch=fetched)
+    for source in (opened, flat):
+        assert np.array_equal(whole(source), array)
+        assert np.array_equal(source.read(((10, 20), (5, 9))), array[10:20, 5:9])
+    assert opened.meta.dims == ("y", "x")
+    assert server.asked.total() == 2
+    with pytest.raises(FileNotFoundError):
+        npy(path=server.url("missing/none.npy"), fetch=fetched)
+
+
+def test_small_arrays_side_by_side(server, fetched, tmp_path):
+    arrays = [np.full((3, 4), i, np.float32) for i in range(5)]
+    for i, array in enumerate(arrays):
+        server.bodies[f"ok/{i}.npy"] = saved(array)
+    server.bodies["ok/3.npy"] = saved(np.zeros((3, 5)))
+    (tmp_path / "list.txt").write_text("\n".join(server.url(f"ok/{i}.npy") for i in range(5)))
+    source = remote(path=str(tmp_path / "list.txt"), fetch=fetched)
+    array, bad = source.read_items(tuple((0, n) for n in source.meta.shape))
+    assert source.meta.shape == (5, 3, 4)
+    assert [one.index for one in bad] == [3]
+    assert "like the first file, found (3, 5) of float64" in bad[0].reason
+    assert array[:, 0, 0].tolist() == [0, 1, 2, 0, 4]
+
+
+def test_text_as_counts_of_its_bytes(fetched):
+    fsspec.filesystem("memory").pipe({"/texts/a.txt": b"abba", "/texts/b.txt": b"", "/texts/c.txt": b"c" * 3_000_000})
+    counts = whole(remote(path="memory://texts/*.txt", content="counts", fetch=fetched))
+    assert counts.sum(axis=1).tolist() == [4, 0, 3_000_000]
+    assert counts[0, ord("a")] == counts[0, ord("b")] == 2
+
+
+FLOW = """
+flow: listed
+sources:
+  photos: {{from: images, path: "{path}", size: 32, fetch: {{cache: "{cache}", retries: 1, timeout: 3, per_host: 3}}}}
+steps:
+  light: {{op: expr, expr: "photos / 255.0"}}
+sinks:
+  light: {{to: npy, of: light, path: "{out}/light.npy"}}
+"""
+
+
+@pytest.mark.parametrize("cluster", ["threads", "local"])
+def test_a_flow_over_urls_sets_losses_apart_and_is_not_run_twice(server, tmp_path, local, cluster):
+    urls = [server.url(f"ok/{i}.png") for i in range(12)]
+    urls[4] = server.url("missing/4.png")
+    (tmp_path / "list.txt").write_text("\n".join(urls))
+    flow = tmp_path / "flow.yaml"
+    flow.write_text(FLOW.format(path=tmp_path / "list.txt", cache=tmp_path / "cache", out=tmp_path))
+    workers = {"workers": 2, "threads": 1} if cluster == "local" else {}
+    given = {"cluster": cluster, "run_dir": tmp_path / "run", "dashboard": False, **workers}
+    with pytest.raises(RunError, match=r"missing/4.png: answered 404 Not Found"):
+        hpcflow.run(flow, **given)
+    report = hpcflow.run(flow, max_bad=1, **given)
+    light = np.load(tmp_path / "light.npy")
+    assert np.array_equal(np.delete(light, 4, 0), np.delete(local, 4, 0) / 255.0)
+    assert report.exit_code == 3
+    assert [(one["item"], one["reason"]) for one in report.quarantine] == [(urls[4], "answered 404 Not Found")]
+    assert all(server.asked[f"ok/{i}.png"] == (i != 4) for i in range(12))
+    assert server.most_at_once <= 3
+    again = hpcflow.run(flow, max_bad=1, **given)
+    assert again.tasks["executed"] == 0
+    assert all(server.asked[f"ok/{i}.png"] == (i != 4) for i in range(12))
+
+
+def test_settings_are_held_against_what_there_is(tmp_path, server):
+    Path(tmp_path / "list.txt").write_text(server.url("ok/0.png"))
+    text = FLOW.format(path=tmp_path / "list.txt", cache=tmp_path, out=tmp_path)
+    (tmp_path / "flow.yaml").write_text(text.replace("per_host", "perhost"))
+    with pytest.raises(FlowError, match="expected a setting of `fetch`, found `perhost`"):
+        hpcflow.load(tmp_path / "flow.yaml")
