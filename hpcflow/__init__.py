@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpcflow.api import build, load, plan, run
     from hpcflow.errors import FlowError, HpcflowError, RunError
+    from hpcflow.ingest import fetch, fetch_async
 
-__all__ = ["FlowError", "HpcflowError", "RunError", "build", "load", "plan", "run"]
+__all__ = ["FlowError", "HpcflowError", "RunError", "build", "fetch", "fetch_async", "load", "plan", "run"]
 
 
 def __getattr__(name: str) -> Any:
     # Dask and NumPy are imported when they are first needed: the command line answers at once.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("hpcflow.errors" if name.endswith("Error") else "hpcflow.api"), name)
+    where = "errors" if name.endswith("Error") else "ingest" if name.startswith("fetch") else "api"
+    return getattr(import_module(f"hpcflow.{where}"), name)

@@ -173,6 +173,58 @@ def showing(stream: TextIO, *, quiet: bool) -> Iterator[Progress]:
             bars.stop()
 
 
+@contextmanager
+def tallying(stream: TextIO, *, quiet: bool) -> Iterator[Callable[[Any], None]]:
+    """Show how far a fetch is: a bar on a terminal, a plain line every few seconds in a log."""
+    pace, last = Pace(0), time.monotonic()
+    columns = TextColumn("fetch"), BarColumn(30), TextColumn("{task.fields[text]}", markup=False)
+    with RichProgress(*columns, console=Console(file=stream), disable=quiet or not stream.isatty()) as bars:
+        bar = bars.add_task("fetch", total=None, text="")
+
+        def tell(tally: Any) -> None:
+            nonlocal last
+            now, ends = time.monotonic(), tally.done == tally.total
+            if quiet or not (ends or now - last >= (0.2 if stream.isatty() else INTERVAL)):
+                return
+            last, pace.total = now, tally.total or 0
+            pace.update(now, tally.done, tally.bytes - (pace.samples[-1][2] if pace.samples else 0), 0)
+            text = _tallied(tally, pace)
+            if stream.isatty():
+                bars.update(bar, total=tally.total, completed=tally.done, text=text)
+            else:
+                stream.write(f"fetch: {text}\n")
+                stream.flush()
+
+        yield tell
+
+
+def _tallied(tally: Any, pace: Pace) -> str:
+    left = pace.left()
+    parts = [f"{tally.done}/{tally.total} items"]
+    parts += [f"{show_size(pace.rate(2))}/s"] if pace.rate(2) else []
+    parts += [f"{tally.failed} failed"] if tally.failed else []
+    parts += [f"{clock(left)} left"] if left is not None and tally.done < tally.total else []
+    return ", ".join(parts)
+
+
+def fetched(done: Mapping[str, Any]) -> str:
+    """What a fetch came to, in a few lines.
+
+    Parameters
+    ----------
+    done : mapping
+        As `fetch --json` prints it.
+    """
+    counts = f"{done['ok']} fetched, {done['cached']} there already, {done['failed']} failed"
+    lines = [f"{done['items']} items: {counts}; {show_size(done['bytes'])} in {done['seconds']:.1f} s"]
+    lines += [f"  {one['url']}: {one['reason']}" for one in done["failures"]]
+    more = done["failed"] - len(done["failures"])
+    lines += [f"  and {more} more, in the manifest"] if more else []
+    if done["failed"]:
+        lines.append(f"  hint: try them again with `hpcflow fetch --retry {done['manifest']}`")
+    return "\n".join(lines)
+
+
 def summary(report: Mapping[str, Any], path: str = "") -> str:
     """A run's report in a few lines.
 

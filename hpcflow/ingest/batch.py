@@ -233,7 +233,7 @@ async def _listed(
         items = None if source is None else await items_of(engine, source, column)
         yield partial(_again, Path(retry), items, folder)
     elif source is None:
-        raise Mismatch("expected a list of URLs, found none", parameter="list")
+        raise Mismatch("expected a list of URLs, found none")
     else:
         yield partial(_entries, await items_of(engine, source, column))
 
@@ -276,17 +276,17 @@ async def items_of(engine: Engine, source: Source, column: str | None = None) ->
     path = fspath(source)
     if not is_url(path):
         if not await asyncio.to_thread(os.path.isfile, path):
-            raise Mismatch(f"expected a list of URLs, found no file `{path}`", parameter="list")
+            raise Mismatch(f"expected a list of URLs, found no file `{path}`")
         return partial(read_list, path, column=column)
     if is_pattern(path) or (scheme(path) not in WEB and path.endswith("/")):
         try:
             urls = await asyncio.to_thread(expand, path, engine.settings.options)
         except FileNotFoundError:
-            raise Mismatch(f"expected files that match `{shown(path)}`, found none", parameter="list") from None
+            raise Mismatch(f"expected files that match `{shown(path)}`, found none") from None
         return lambda: (Item(url) for url in urls)
     if is_list(path):
         got = await engine.get(Item(path))
         if got.path is None:
-            raise Mismatch(f"expected a list of URLs at `{shown(path)}`: {got.reason}", parameter="list")
+            raise Mismatch(f"expected a list of URLs at `{shown(path)}`: {got.reason}")
         return partial(read_list, str(got.path), elsewhere=path, column=column)
     return lambda: iter([Item(path)])

@@ -126,7 +126,7 @@ def _columns(names: Sequence[str], column: str | None) -> tuple[int, int | None,
 
 def _no_column(path: str, column: str | None, names: Sequence[str]) -> Mismatch:
     found = ", ".join(f"`{name}`" for name in names[:10])
-    return Mismatch(f"expected a column `{column or 'url'}` in `{path}`, found {found or 'none'}", parameter="path")
+    return Mismatch(f"expected a column `{column or 'url'}` in `{path}`, found {found or 'none'}")
 
 
 def expand(pattern: str, options: str, keep: Callable[[str], bool] | None = None) -> list[str]:

@@ -53,7 +53,9 @@ def parameters(draw, op, ndim):  # noqa: C901, PLR0911  (one case for each op)
         case "isel":
             return {"indexers": {axis: [0, None, draw(st.integers(1, 3))]}}
         case "expr":
-            return {"expr": draw(st.sampled_from(["NODE * 2 + 1", "where(NODE > 1, NODE, -NODE)", "sqrt(abs(NODE) + 0.5)"]))}
+            return {
+                "expr": draw(st.sampled_from(["NODE * 2 + 1", "where(NODE > 1, NODE, -NODE)", "sqrt(abs(NODE) + 0.5)"]))
+            }
         case "stack" | "concatenate":
             return {"axis": axis}
     raise AssertionError(op)

@@ -17,6 +17,8 @@ from hpcflow.sources.npy import npy
 from hpcflow.sources.raw import raw
 from hpcflow.sources.remote import remote
 
+ROOT = Path(__file__).parents[2]
+
 
 def photo(seed, suffix="PNG"):
     file = io.BytesIO()
@@ -183,6 +185,28 @@ def test_a_flow_over_urls_sets_losses_apart_and_is_not_run_twice(server, tmp_pat
     again = hpcflow.run(flow, max_bad=1, **given)
     assert again.tasks["executed"] == 0
     assert all(server.asked[f"ok/{i}.png"] == (i != 4) for i in range(12))
+
+
+def test_the_flow_that_ships_labels_photos_from_a_server(server, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("efficientnet_lite_pytorch")
+    monkeypatch.chdir(tmp_path)
+    Path("data").symlink_to(ROOT / "data")
+    photos = sorted((ROOT / "data" / "photos").glob("*.jpg"))
+    for path in photos:
+        server.bodies[f"reset/{path.name}"] = path.read_bytes()
+    urls = [*(server.url(f"reset/{path.name}") for path in photos), server.url("missing/lost.jpg")]
+    Path("list.csv").write_text("url\n" + "\n".join(urls))
+    params = {"list": "list.csv", "cache": "cache"}
+    report = hpcflow.run(
+        ROOT / "flows" / "ingest.yaml", params=params, cluster="synchronous", dashboard=False, max_bad=1
+    )
+    assert [one["item"] for one in report.quarantine] == [urls[-1]]
+    rows = pq.read_table("out/ingest.parquet").to_pylist()
+    first = {row["path"]: row["class_id"] for row in rows if row["rank"] == 1}
+    assert first[server.url("reset/china.jpg")] == 698
+    assert first[server.url("reset/coffee.jpg")] == 967
+    assert all(server.asked[f"reset/{path.name}"] == 2 for path in photos)
 
 
 def test_settings_are_held_against_what_there_is(tmp_path, server):
