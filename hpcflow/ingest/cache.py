@@ -2,8 +2,8 @@
 
 ::
 
-    objects/ab/abcdef…   a body, named by its SHA-256, which is checked whenever it is used
-    urls/12/12345…       one URL: SHA-256, size, validators, when it was last asked for
+    objects/a/abcdef…    a body, named by its SHA-256, which is checked whenever it is used
+    urls/1/12345…        one URL: SHA-256, size, validators, when it was last asked for
     parts/               what has come of bodies that are not whole yet
     hosts/               see `hosts`
 
@@ -18,7 +18,7 @@ import json
 import os
 import tempfile
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from time import time, time_ns
 
@@ -60,7 +60,7 @@ class Cache:
 
     def object(self, sha256: str) -> Path:
         """Where a body with this hash lies, if it is here."""
-        return self.root / "objects" / sha256[:2] / sha256
+        return self.root / "objects" / sha256[0] / sha256
 
     def part(self, key: str) -> Path:
         """Where a body is gathered."""
@@ -92,10 +92,10 @@ class Cache:
         path = self._url(key)
         self._folder(path.parent)
         with suppress(OSError):
-            path.write_text(json.dumps(asdict(entry)))  # one torn by a crash is no JSON
+            path.write_text(json.dumps(vars(entry)))  # one torn by a crash is no JSON
 
     def _url(self, key: str) -> Path:
-        return self.root / "urls" / key[:2] / key
+        return self.root / "urls" / key[0] / key
 
     def take(self, part: Path, sha256: str, size: int) -> bool:
         """Move a whole body in; whether it is small enough to be kept."""

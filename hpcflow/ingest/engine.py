@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, time
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from hpcflow.errors import HpcflowError
 from hpcflow.ingest import elsewhere
@@ -23,6 +24,9 @@ from hpcflow.ingest.urls import WEB, is_url, key, origin, scheme
 from hpcflow.ingest.web import Closed, NotModified, Target, Web
 from hpcflow.secrets import redact, reveal
 
+T = TypeVar("T")
+DISK_THREADS = 32
+"""They mostly wait: for a body to be on disk."""
 AHEAD = 4096
 """Items under way or waiting for their turn, a host's gate or their next try."""
 
@@ -55,6 +59,7 @@ class Engine:
         self._turns = asyncio.Semaphore(settings.concurrency)
         # Bodies in memory: on their way in, or waiting for the disk.
         self._room = asyncio.Semaphore(2 * settings.concurrency)
+        self._threads = ThreadPoolExecutor(DISK_THREADS, "hpcflow-disk")
         self.received = 0
         """Bytes of bodies that came whole."""
 
@@ -66,11 +71,16 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-        await asyncio.to_thread(self.cache.clear)
+        await self._disk(self.cache.clear)
+        self._threads.shutdown(wait=False)
 
     async def close(self) -> None:
         """Close every connection."""
         await self._web.close()
+
+    def _disk(self, call: Callable[..., T], *args: Any) -> Awaitable[T]:
+        """Run what waits for the disk on a thread."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
 
     async def stream(self, wanted: Iterable[Wanted]) -> AsyncIterator[tuple[int, Got]]:
         """Fetch items as they come; give each one's number and what became of it, in the order they end."""
@@ -128,7 +138,7 @@ class Engine:
             got.reason = redact(f"could not be written: {error.strerror or error}")
         got.seconds = perf_counter() - begun
         if self.cache.over():
-            await asyncio.to_thread(self.cache.clear)
+            await self._disk(self.cache.clear)
         return got
 
     async def _get(self, item: Item, to: Path | None, got: Got) -> None:
@@ -145,20 +155,20 @@ class Engine:
                 return
             part = Part(self.cache.part(name), self.settings.buffer)
             if part.left():
-                await asyncio.to_thread(part.resume)
+                await self._disk(part.resume)
             try:
                 entry = await self._try(item, part, known, to, got)
             except BaseException:
                 with suppress(OSError):
                     part.rest()
                 raise
-            self.cache.remember(name, entry)
+            await self._disk(self.cache.remember, name, entry)
             if got.path is None:
                 got.path = self.cache.object(entry.sha256)
 
     async def _there(self, sha256: str, to: Path, got: Got) -> bool:
         try:
-            size, found = await asyncio.to_thread(hash_of, to)
+            size, found = await self._disk(hash_of, to)
         except FileNotFoundError:
             return False
         if found == sha256:
@@ -169,9 +179,9 @@ class Engine:
         source = self.cache.object(sha256)
         try:
             if to is None:
-                size, found = await asyncio.to_thread(hash_of, source)
+                size, found = await self._disk(hash_of, source)
             else:
-                size, found = await asyncio.to_thread(copy_to, source, to, sha256)
+                size, found = await self._disk(copy_to, source, to, sha256)
         except FileNotFoundError:
             return False
         if found != sha256:
@@ -201,7 +211,7 @@ class Engine:
                 # A try that got on is as good as a success for how soon the next may follow.
                 failures = 1 if part.size >= before + 2**16 else failures + 1
                 # While it waits for its next try, nothing of it stays in memory.
-                await asyncio.to_thread(part.rest)
+                await self._disk(part.rest)
                 if failure.wait is None:
                     await asyncio.sleep(pause(failures))
 
@@ -262,7 +272,7 @@ class Engine:
             Where it is not the one that the list says.
         """
         version, size = part.version, part.size
-        got.sha256 = await asyncio.to_thread(self._store, item.sha256, part, to)
+        got.sha256 = await self._disk(self._store, item.sha256, part, to)
         got.status, got.bytes, got.path, got.reason = "ok", size, to, None
         self.received += size
         return Entry(got.sha256, size, version.etag, version.modified, time())

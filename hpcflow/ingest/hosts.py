@@ -20,6 +20,8 @@ from hpcflow.ingest.locks import give, take
 from hpcflow.ingest.urls import key
 
 MOST_SLOTS = 4096
+GLANCE = 0.004
+"""Seconds between looks at whether another process has closed a gate: less than a request is on its way."""
 
 
 class Host:
@@ -29,6 +31,7 @@ class Host:
         self._locks = f"{folder}/slots"
         self._first = int(name[:12], 16) * MOST_SLOTS
         self._gate = f"{folder}/{name[:32]}"
+        self._looked = (0.0, 0.0)
         self._free = list(range(slots))
         self._turns = asyncio.Semaphore(slots)
 
@@ -52,10 +55,15 @@ class Host:
 
     def closed(self) -> float:
         """Seconds for which the host still wants no request; 0 where it takes them."""
-        try:
-            return max(os.stat(self._gate).st_mtime - time(), 0.0)  # noqa: PTH116
-        except FileNotFoundError:
-            return 0.0
+        now = time()
+        looked, until = self._looked
+        if not looked <= now < looked + GLANCE:
+            try:
+                until = os.stat(self._gate).st_mtime  # noqa: PTH116
+            except FileNotFoundError:
+                until = 0.0
+            self._looked = (now, until)
+        return max(until - now, 0.0)
 
     async def opened(self) -> None:
         """Wait until the host takes requests.
@@ -73,12 +81,15 @@ class Host:
     async def close(self, seconds: float) -> None:
         """Send the host nothing for some seconds, whichever process it would come from."""
         until = time() + seconds
+        self._looked = (time(), max(until, self._looked[1]))
         async with owning(self._locks, self._first + MOST_SLOTS - 1):
-            if self.closed() < seconds:
+            self._looked = (0.0, 0.0)
+            if self.closed() < until - time():
                 part = f"{self._gate}.{os.getpid()}"
                 with open(part, "wb"):  # noqa: ASYNC230, PTH123  (an empty file)
                     os.utime(part, (until, until))
                 os.replace(part, self._gate)  # noqa: PTH105
+                self._looked = (0.0, 0.0)
 
 
 class Hosts:

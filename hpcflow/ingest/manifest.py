@@ -11,9 +11,10 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -24,6 +25,8 @@ NAME = "manifest.parquet"
 NOTES = b"hpcflow"
 """The key, in the manifest's metadata, of what trying failed items again takes: name and SHA-256 by row."""
 ROWS = 4096
+FLUSHED = 0.5
+"""Seconds for which rows may wait to be written."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Folder:
         self.path = path
         self.manifest = path / NAME
         self._hidden = path / ".fetch"
+        self._flushed = 0.0
         self._before: dict[str, tuple[int, bytes]] = {}
 
     def __enter__(self) -> Self:
@@ -58,7 +62,7 @@ class Folder:
             part.unlink()
         old = sorted(self._hidden.glob("journal-*.jsonl"))
         self._look_back(old)
-        self._journal: IO[bytes] = (self._hidden / f"journal-{len(old):06}.jsonl").open("wb", buffering=0)
+        self._journal: IO[bytes] = (self._hidden / f"journal-{len(old):06}.jsonl").open("wb")
         return self
 
     def __exit__(
@@ -88,12 +92,17 @@ class Folder:
 
     def add(self, row: Row) -> None:
         """Take a row down."""
-        record = {**asdict(row.result), "index": row.index, "name": row.name, "expected": row.expected}
+        record = {**vars(row.result), "index": row.index, "name": row.name, "expected": row.expected}
         self._journal.write(json.dumps(record, separators=(",", ":")).encode("utf-8", "replace") + b"\n")
+        # What a kill loses of it is in the cache still.
+        if monotonic() - self._flushed > FLUSHED:
+            self._journal.flush()
+            self._flushed = monotonic()
 
     def publish(self) -> None:
         """Make the manifest of the journal, and sync and rename it into place."""
         part = self._hidden / NAME
+        self._journal.flush()
         _write(Path(self._journal.name), part)
         os.replace(part, self.manifest)  # noqa: PTH105
         for folder in (self.path, self._hidden):
