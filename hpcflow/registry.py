@@ -219,8 +219,10 @@ def _aligned(out: Region, made: Meta, meta: Meta) -> Region:
 def accepted(
     function: Callable[..., Any], values: Mapping[str, Any], names: frozenset[str] | None = None
 ) -> dict[str, Any]:
-    """Those of `values` that the function's signature names."""
+    """Those of `values` that the function's signature names; all of them for one that takes any."""
     parameters = _parameters(function)
+    if names is None and any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return dict(values)
     return {k: v for k, v in values.items() if k in parameters and (names is None or k in names)}
 
 
