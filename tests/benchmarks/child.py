@@ -1,0 +1,66 @@
+"""One of those who do a job, in a process of its own: warm-up, caches and threads are its own too.
+
+Reads a line of JSON for each round from stdin and answers with one.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import IO, Any
+
+from tests.benchmarks import answers
+from tests.benchmarks.declare import Case, Entry, Row
+
+
+def main() -> None:
+    """Serve rounds until stdin ends."""
+    # Whatever libraries print goes to stderr, which the parent keeps in a file.
+    told = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    job = json.loads(sys.stdin.readline())
+    row, entry = _find(job["row"], job["entry"])
+    with ExitStack() as stack:
+        size, inputs = SimpleNamespace(**job["size"]), SimpleNamespace(**job["inputs"])
+        case = Case(size, inputs, Path(job["folder"]), job["cores"], stack)
+        case.clear()
+        os.chdir(case.folder)
+        _serve(row, entry, case, Path(job["reference"]), told)
+
+
+def _find(row_name: str, entry_name: str) -> tuple[Row, Entry]:
+    from tests.benchmarks.rows import ROWS
+
+    row = ROWS[row_name]
+    return row, next(one for one in row.entries if one.name == entry_name)
+
+
+def _serve(row: Row, entry: Entry, case: Case, reference: Path, told: IO[str]) -> None:
+    once = entry.start(case)
+    told.write(json.dumps({"ready": True}) + "\n")
+    for line in sys.stdin:
+        check = json.loads(line)["check"]
+        case.clear()
+        gc.collect()
+        begun = time.perf_counter()
+        answer = once()
+        reply: dict[str, Any] = {"seconds": time.perf_counter() - begun}
+        if entry.scale:
+            reply["seconds"] *= entry.scale(case.size)
+        if check == "keep":
+            answers.keep(answer, reference)
+        elif check == "compare":
+            reply["difference"] = answers.difference(answer, reference, row.differ)
+        del answer
+        case.clear()
+        told.write(json.dumps(reply) + "\n")
+
+
+if __name__ == "__main__":
+    main()
