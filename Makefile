@@ -1,11 +1,11 @@
-# One word for everything:  make run · make test · make check · make clean
+# One word for everything:  make run · make test · make check · make bench · make clean
 # Another interpreter:      make run PYTHON=python3.12
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check clean
+.PHONY: run test check bench clean
 
 # Label the photos in data/photos: out/labels.parquet, out/labels.png.
 run: $(VENV)/.models
@@ -21,8 +21,12 @@ check: $(VENV)/.test
 	$(BIN)/lint-imports
 	$(BIN)/python -m hpcflow check $(wildcard flows/*.yaml)
 
+# Beside the peers, and beside what the machine can do: docs/benchmarks.md. Half an hour or so.
+bench: $(VENV)/.bench
+	$(BIN)/python -m tests.benchmarks --docs docs
+
 clean:
-	rm -rf $(VENV) out runs dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .bench out runs dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # The stamps hold what was installed: again only when pyproject.toml has changed.
 $(VENV)/.models: pyproject.toml | $(BIN)/python
@@ -32,6 +36,10 @@ $(VENV)/.models: pyproject.toml | $(BIN)/python
 # The test extra holds all that `models` does.
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.models
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@ $(VENV)/.models
 
 $(BIN)/python:

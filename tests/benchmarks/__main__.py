@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import signal
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
+
+import psutil
 
 from tests.benchmarks import data, report
 from tests.benchmarks.measure import measure
@@ -26,9 +31,9 @@ def main() -> int:
         results.append(result)
         print(report.text(result), flush=True)
     if options.json:
-        options.json.write_text(json.dumps(report.document(results), indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(report.document(results, machine()), indent=1) + "\n", encoding="utf-8")
     if options.docs:
-        report.write_docs(results, options.docs)
+        report.write_docs(results, machine(), options.docs)
     return 1 if any(result.failed for result in results) else 0
 
 
@@ -44,6 +49,22 @@ def _parse() -> argparse.Namespace:
         if name not in ROWS:
             parser.error(f"expected one of {', '.join(ROWS)}, found {name}")
     return options
+
+
+PACKAGES = ("numpy", "scipy", "dask", "zarr", "dask-image", "cubed", "ray", "torch", "onnxruntime")
+
+
+def machine() -> dict[str, str]:
+    """What the figures hold for."""
+    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    facts = {
+        "processor": model[0].partition(": ")[2] if model else platform.processor(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "Python": platform.python_version(),
+    }
+    installed = {one.metadata["Name"]: one.version for one in distributions()}
+    return facts | {name: installed[name] for name in PACKAGES if name in installed}
 
 
 def _say(text: str) -> None:

@@ -78,6 +78,11 @@ class Result:
         """As a document."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, given: dict[str, Any]) -> Result:
+        """From a document."""
+        return cls(**{**given, "times": [Times(**one) for one in given["times"]]})
+
 
 def measure(row: Row, size: str, rounds: int, folder: Path, told: Callable[[str], None]) -> Result:
     """Run a row: a warm-up that checks the answers, then the rounds."""
