@@ -56,6 +56,11 @@ def contains(outer: Region, inner: Region) -> bool:
     return all(a <= c and d <= b for (a, b), (c, d) in zip(outer, inner, strict=True))
 
 
+def inside(region: Region, shape: Sequence[int]) -> bool:
+    """Whether the region lies in an array of this shape."""
+    return all(a >= 0 and b <= n for (a, b), n in zip(region, shape, strict=True))
+
+
 def slices(region: Region, within: Region) -> tuple[slice, ...]:
     """Where `region` lies in a block that holds `within`."""
     return tuple(slice(a - o, b - o) for (a, b), (o, _) in zip(region, within, strict=True))
@@ -108,3 +113,9 @@ def runs(region: Region, shape: Sequence[int]) -> Iterator[Interval]:
     for index in product(*(range(a, b) for a, b in region[:cut])):
         start = first + sum(i * s for i, s in zip(index, strides, strict=False))
         yield start, start + length
+
+
+def count_runs(region: Region, shape: Sequence[int]) -> int:
+    """How many intervals `runs` gives."""
+    cut = max((axis for axis, (n, one) in enumerate(zip(shape, region, strict=True)) if one != (0, n)), default=0)
+    return prod(shape_of(region[:cut]))

@@ -146,11 +146,12 @@ class Op:
                 )
             )
         if self.whole is not None:
-            axes = self._whole_axes(made, params)
+            axes = self.axes_seen_whole(made, params)
             region = tuple((0, made.shape[i]) if i in axes else one for i, one in enumerate(region))
         return region
 
-    def _whole_axes(self, made: Meta, params: Mapping[str, Any]) -> tuple[int, ...]:
+    def axes_seen_whole(self, made: Meta, params: Mapping[str, Any]) -> tuple[int, ...]:
+        """The axes that an op with `whole` sees from end to end."""
         axes = params[self.whole] if isinstance(self.whole, str) else call(self.whole, (made,), params)  # type: ignore[arg-type]
         return (axes,) if isinstance(axes, int) else tuple(axes)
 
@@ -176,7 +177,7 @@ class Op:
         if self.reaches is not None:
             return (False,) * made.ndim
         if self.whole is not None:
-            axes = self._whole_axes(made, params)
+            axes = self.axes_seen_whole(made, params)
             return tuple(self.depth is None and axis not in axes for axis in range(made.ndim))
         return (True,) * made.ndim if self.depth is None else self._continued(made, params)
 

@@ -155,14 +155,17 @@ def make(stage: Stage, region: Region, bad: list[Bad] | None) -> Made:
     folds = {reduce.node: _Fold(reduce) for reduce in stage.reduces}
     for tile in cut:
         part = wanted if single else stage.wanted(tile)
-        values = evaluate(stage.program, part, read, bounds=bounds if single else None)
+        values = evaluate(stage.program, part, read, bounds=bounds if single else None, schedule=stage.schedule)
         for node in nodes:
             if single:
                 arrays[node] = host(values[node])
             else:
                 arrays[node][slices(part[node], wanted[node])] = host(values[node])
         for reduce in stage.reduces:
-            folds[reduce.node].add(part[reduce.of], values[reduce.of])
+            if reduce.node in values:
+                folds[reduce.node].take(part[reduce.of], values[reduce.node])
+            else:
+                folds[reduce.node].add(part[reduce.of], values[reduce.of])
     partials = {r.node: folds[r.node].joined(wanted[r.of]) for r in stage.reduces}
     return Made(arrays, partials, read.digests, read.bytes_read)
 
@@ -175,10 +178,18 @@ class _Fold:
         self.parts: dict[Region, Partial] = {}
 
     def add(self, region: Region, array: Array) -> None:
-        """Take one tile in; tiles that differ only along reduced axes are combined, in order."""
+        """Reduce one tile."""
+        reduce = self.reduce
+        try:
+            piece = reduce.function([array], reduce.params, np, region=region, metas=[reduce.meta])
+        except Exception as error:
+            raise StepError(reduce.node, f"{type(error).__name__}: {error}") from error
+        self.take(region, piece)
+
+    def take(self, region: Region, piece: Partial) -> None:
+        """Take one tile's partial in; tiles that differ only along reduced axes are combined, in order."""
         reduce, op = self.reduce, self.reduce.function
         try:
-            piece = op([array], reduce.params, np, region=region, metas=[reduce.meta])
             kept = tuple((0, 1) if i in reduce.axes else one for i, one in enumerate(region))
             if kept in self.parts:
                 assert op.combine is not None

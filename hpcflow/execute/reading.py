@@ -15,7 +15,7 @@ from hpcflow.namespace import Array
 from hpcflow.planning.stages import Stage
 from hpcflow.program.evaluate import StepError, read_periodic
 from hpcflow.program.program import Bounds
-from hpcflow.regions import Region, size_of, slices, tiles
+from hpcflow.regions import Region, inside, size_of, slices, tiles
 
 
 class Reader:
@@ -38,14 +38,21 @@ class Reader:
             if name in bounds.regions and "path" in source.identity
         }
         self._decoded: dict[str, tuple[Region, Array]] = {}
+        self._mapped: set[str] = set()
         self.bytes_read = 0
         for name, source in stage.sources.items():
             if name not in bounds.regions:
                 continue
             region, meta = bounds.regions[name], stage.program.metas[name]
             self.bytes_read += size_of(region) * meta.dtype.itemsize
-            if source.chunks is not None:
-                read = partial(self._hashed, name, _by_item(name, source, stage, bad))
+            if source.chunks is not None or getattr(source, "mapped", False):
+                read: Callable[[Region], Array] = _by_item(name, source, stage, bad)
+                if source.chunks is not None:
+                    read = partial(self._hashed, name, read)
+                elif not inside(region, meta.shape):
+                    continue  # the far side is read tile by tile, as any other part is
+                else:
+                    self._mapped.add(name)
                 self._decoded[name] = region, _named(name, read, region, meta.shape)
 
     def __call__(self, name: str, region: Region) -> Array:
@@ -56,13 +63,20 @@ class Reader:
         shape = self._stage.program.metas[name].shape
         # A block that was read beyond an end holds the far side one extent away.
         shift = [_turns(one, have, n) * n for one, have, n in zip(region, held, shape, strict=True)]
-        return array[slices(tuple((a + s, b + s) for (a, b), s in zip(region, shift, strict=True)), held)]
+        part = array[slices(tuple((a + s, b + s) for (a, b), s in zip(region, shift, strict=True)), held)]
+        if name in self._mapped:
+            # Nothing of it has been read yet: hashing brings it into the cache, where it is computed with.
+            self._hash(name, part)
+        return part
 
     def _hashed(self, name: str, read: Callable[[Region], Array], region: Region) -> Array:
         array = read(region)
+        self._hash(name, array)
+        return array
+
+    def _hash(self, name: str, array: Array) -> None:
         if name in self._hashes:
             self._hashes[name].update(buffer(array))
-        return array
 
     @property
     def digests(self) -> dict[str, str]:
@@ -108,8 +122,9 @@ def state(stage: Stage, name: str, region: Region) -> str:
     needed = stage.program.bounds(stage.wanted(region)).regions.get(name)
     if needed is None:
         return ""
-    inside = tuple((a, b) if a >= 0 and b <= n else (0, n) for (a, b), n in zip(needed, source.meta.shape, strict=True))
-    return seen(inside)
+    return seen(
+        tuple((a, b) if a >= 0 and b <= n else (0, n) for (a, b), n in zip(needed, source.meta.shape, strict=True))
+    )
 
 
 def digests(stage: Stage, region: Region) -> dict[str, str]:

@@ -122,7 +122,7 @@ def stage_key(stage: Stage) -> str:
             "steps": [applied(step.op, step.of, step.params, step.prepared) for step in stage.program.steps],
             "reduces": [applied(reduce.op, (reduce.of,), reduce.params) for reduce in stage.reduces],
             "writes": [[names[w.node], _layout(w.target)] for w in stage.writes],
-            "blocks": [stage.domain, stage.block, stage.tile],
+            "blocks": [stage.domain, stage.block, stage.tile, stage.compiled],
         }
     )
 

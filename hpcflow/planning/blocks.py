@@ -15,17 +15,21 @@ from math import prod
 from hpcflow.planning.memory import middle, task_memory
 from hpcflow.planning.stages import Stage
 from hpcflow.program.program import Step
-from hpcflow.regions import Region, Shape, grid, shape_of, size_of
+from hpcflow.regions import Region, Shape, count_runs, grid, shape_of, size_of
 from hpcflow.registry import Op, call
 
 TASK_COST = 500_000
 """What a task costs beyond its elements, in elements made: about a millisecond."""
 PARTIAL_COST = 20
 """What an element of a reduction's partial costs on its way through the driver."""
+RUN_COST = 500
+"""What every stretch of a file costs that a block reads or writes, in elements made: half a microsecond."""
 LARGEST_BLOCK = 128 * 2**20
 """Bytes of the largest array in a block. Fixed, so that more workers give the same blocks."""
 ENOUGH_BLOCKS = 16
 """Fewer blocks than this leave workers idle, or make resuming coarse."""
+COMPILED = 2**27
+"""Elements of an array from which on its elementwise steps are compiled."""
 TILE = 2**20
 """Bytes of the largest array in a tile: about what stays in a core's L2 cache."""
 
@@ -48,7 +52,12 @@ def shaped(stage: Stage, budget: int, asked: Shape | None = None) -> Stage | Non
     # Of those that cost about the same: slabs, which lie together in a file, then the least memory.
     near = [entry for entry in best if entry[0] <= 1.05 * least]
     _, memory, block, tile = min(near, key=lambda e: (_cuts(stage.domain, e[2]), e[1], e[0]))
-    return replace(stage, block=block, tile=tile, task_memory=memory)
+    return replace(stage, block=block, tile=tile, task_memory=memory, compiled=compiles(stage))
+
+
+def compiles(stage: Stage) -> bool:
+    """Whether compiled loops save more than compiling them takes, or loading them from the user's cache."""
+    return max((meta.size for meta in stage.program.metas.values()), default=0) >= COMPILED
 
 
 def _rounded(stage: Stage, asked: Shape) -> Shape:
@@ -83,7 +92,13 @@ def cost(stage: Stage, block: Shape) -> float:
     for name, source in stage.sources.items():
         if name in bounds.regions:
             work += _decoded(bounds.regions[name], source.chunks)
-    work += sum(size_of(wanted[write.node]) for write in stage.writes)
+            if source.chunks is None:
+                work += RUN_COST * count_runs(bounds.regions[name], source.meta.shape)
+    for write in stage.writes:
+        shape = stage.program.metas[write.node].shape
+        work += size_of(wanted[write.node])
+        if not hasattr(write.target, "chunks"):
+            work += RUN_COST * count_runs(wanted[write.node], shape)
     for reduce in stage.reduces:
         # A partial goes through the driver: dear, so a block is rather whole along what is reduced.
         kept = [b - a for i, (a, b) in enumerate(wanted[reduce.of]) if i not in reduce.axes]

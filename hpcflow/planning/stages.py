@@ -8,7 +8,7 @@ cut along the same leading axes. A reduction's result is what a later stage read
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from math import lcm, prod
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any
 
 from hpcflow.meta import Meta, Source, Target
 from hpcflow.namespace import Array
-from hpcflow.program.program import Program, Step
+from hpcflow.program.fuse import Reduction, fused
+from hpcflow.program.program import Program, Schedule, Step
 from hpcflow.regions import Region, Shape, block_region, grid, unravel, whole
 from hpcflow.registry import Op, function, get_op
 from hpcflow.spec.flow import Flow
@@ -29,6 +30,8 @@ class Stored:
     path: str
     meta: Meta
     chunks: Shape | None = None
+    mapped: bool = True
+    """It is a `.npy` file of this machine's."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -101,6 +104,8 @@ class Stage:
     task_memory: int = 0
     """Bytes that one task holds at its peak."""
     level: int = field(default=0, compare=False)
+    compiled: bool = False
+    """Whether its elementwise steps run as compiled loops: it is large enough to make up for compiling them."""
 
     @property
     def grid(self) -> Shape:
@@ -130,6 +135,18 @@ class Stage:
     def ends(self) -> tuple[str, ...]:
         """The nodes that each task must give: what is written and what is reduced."""
         return tuple(dict.fromkeys([*(w.node for w in self.writes), *(r.of for r in self.reduces)]))
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """How its program is run."""
+        if not self.compiled:
+            return self.program.schedule
+        reductions = [Reduction(r.node, r.of, r.function, r.params) for r in self.reduces]
+        return fused(self.program, [w.node for w in self.writes], reductions)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is cached is derived, and costs more to send than to make again.
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @cached_property
     def quarantine(self) -> frozenset[str]:

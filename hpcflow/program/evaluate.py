@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 
 from hpcflow.errors import BadItem, HpcflowError
 from hpcflow.namespace import Array, Namespace
-from hpcflow.program.program import Bounds, Program
+from hpcflow.program.program import Bounds, Fused, Program, Schedule, Step
 from hpcflow.regions import Interval, Region, Shape, contains, shape_of, slices
 
 
@@ -28,8 +29,10 @@ def evaluate(
     wanted: Mapping[str, Region],
     read: Callable[[str, Region], Array],
     xp: Namespace = np,
+    *,
     bounds: Bounds | None = None,
-) -> dict[str, Array]:
+    schedule: Schedule | None = None,
+) -> dict[str, Any]:
     """The `wanted` regions of a program's nodes.
 
     Parameters
@@ -42,11 +45,15 @@ def evaluate(
         The namespace that ops compute in.
     bounds : Bounds, optional
         ``program.bounds(wanted)``, where it is known already.
+    schedule : Schedule, optional
+        How to run it, if not step by step.
 
     Returns
     -------
     dict of str to array
-        Views where that is free: a caller that keeps one keeps what it is a view of.
+        Views where that is free: a caller that keeps one keeps what it is a view of. A loop of
+        the schedule may give the partial of a reduction under the reduction's name; what it
+        reduces is then left out, unless it is needed otherwise.
 
     Raises
     ------
@@ -54,39 +61,106 @@ def evaluate(
         Naming the node that failed. `BadItem` passes through.
     """
     bounds = bounds or program.bounds(wanted)
-    held: dict[str, tuple[Region, Array]] = {}
+    schedule = schedule or program.schedule
+    complete = len(bounds.reaches) == len(program.steps)
+    run = _Run(program, wanted, bounds, xp, schedule.last if complete else schedule.last_of(bounds))
     for name, meta in program.inputs.items():
         if name in bounds.regions:
             region = bounds.regions[name]
-            held[name] = region, _read(name, read, region, meta.shape)
-    last = {name: i for i, step in enumerate(program.steps) if step.name in bounds.reaches for name in step.of}
-    for i, step in enumerate(program.steps):
-        if step.name not in bounds.reaches:
-            continue
-        reach = bounds.reaches[step.name]
-        arrays = [
-            take(*held[name], need, program.metas[name].shape, xp)
-            for name, need in zip(step.of, reach.needs, strict=True)
-            if need is not None
-        ]
+            run.held[name] = region, _read(name, read, region, meta.shape)
+    # NaN and infinity are answers; a warning from every block on every worker is noise.
+    with np.errstate(all="ignore"):
+        for i, unit in enumerate(schedule.units):
+            if isinstance(unit, Step):
+                if unit.name in bounds.reaches:
+                    run.step(unit)
+            elif run.fits(unit):
+                run.loop(unit)
+            else:
+                for step in unit.steps:
+                    if step.name in bounds.reaches:
+                        run.step(step)
+            run.drop(i, unit.of)
+    return run.results()
+
+
+class _Run:
+    """What is held while a program is evaluated."""
+
+    def __init__(
+        self,
+        program: Program,
+        wanted: Mapping[str, Region],
+        bounds: Bounds,
+        xp: Namespace,
+        last: Mapping[str, int],
+    ) -> None:
+        self.program = program
+        self.wanted = wanted
+        self.bounds = bounds
+        self.xp = xp
+        self.last = last
+        self.held: dict[str, tuple[Region, Array]] = {}
+        self.partials: dict[str, tuple[Array]] = {}
+
+    def step(self, step: Step) -> None:
+        """Run one step."""
+        reach = self.bounds.reaches[step.name]
+        metas = self.program.metas
+        arrays = [self.take(name, need) for name, need in zip(step.of, reach.needs, strict=True) if need is not None]
         try:
-            metas = [program.metas[name] for name in step.of]
-            # NaN and infinity are answers; a warning from every block on every worker is noise.
-            with np.errstate(all="ignore"):
-                result = program.ops[step.name](
-                    arrays, step.params, xp, metas=metas, reach=reach, prepared=step.prepared
-                )
+            result = self.program.ops[step.name](
+                arrays,
+                step.params,
+                self.xp,
+                metas=[metas[name] for name in step.of],
+                reach=reach,
+                prepared=step.prepared,
+            )
         except Exception as error:
             raise StepError(step.name, _words(error)) from error
         if result.shape != shape_of(reach.made):
             raise StepError(
                 step.name, f"expected `{step.op}` to return shape {shape_of(reach.made)}, found {result.shape}"
             )
-        held[step.name] = reach.made, result
-        del arrays, result
-        for name in {n for n in step.of if last[n] == i and n not in wanted}:
-            held.pop(name, None)
-    return {name: take(*held[name], region, program.metas[name].shape, xp) for name, region in wanted.items()}
+        self.held[step.name] = reach.made, result
+
+    def take(self, name: str, need: Region) -> Array:
+        """The elements in `need` of a node that is held."""
+        return take(*self.held[name], need, self.program.metas[name].shape, self.xp)
+
+    def fits(self, unit: Fused) -> bool:
+        """Whether the steps of a run are all needed, for one region: that of what they are reduced to."""
+        reaches = self.bounds.reaches
+        made = [reaches[step.name].made if step.name in reaches else None for step in unit.steps]
+        made += [self.wanted.get(name) for name in unit.reduced]
+        return made[0] is not None and all(one == made[0] for one in made)
+
+    def loop(self, unit: Fused) -> None:
+        """Run the loop of some steps."""
+        needs: dict[str, Region] = {}
+        for step in unit.steps:
+            needs.update(zip(step.of, self.bounds.reaches[step.name].needs, strict=True))  # type: ignore[arg-type]
+        region = self.bounds.reaches[unit.steps[0].name].made if unit.steps else self.wanted[unit.reduced[0]]
+        arrays = [self.take(name, needs.get(name, region)) for name in unit.of]
+        try:
+            outputs, values = unit.loop.run(arrays, shape_of(region))
+        except Exception as error:
+            named = unit.steps[-1].name if unit.steps else unit.reductions[0]
+            raise StepError(named, _words(error)) from error
+        self.held.update({name: (region, array) for name, array in zip(unit.outputs, outputs, strict=True)})
+        self.partials.update({name: (value,) for name, value in zip(unit.reductions, values, strict=True)})
+
+    def drop(self, i: int, names: tuple[str, ...]) -> None:
+        """Let go of what unit `i` was the last to read."""
+        for name in names:
+            if self.last.get(name) == i and name not in self.wanted:
+                self.held.pop(name, None)
+
+    def results(self) -> dict[str, Any]:
+        """What is wanted, and the partials that loops gave."""
+        arrays = {name: self.take(name, region) for name, region in self.wanted.items() if name in self.held}
+        return {**arrays, **self.partials}
 
 
 def _read(name: str, read: Callable[[str, Region], Array], region: Region, shape: Shape) -> Array:

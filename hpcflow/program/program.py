@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from hpcflow.kernels.loops import Loop
 from hpcflow.meta import Meta
 from hpcflow.regions import Region, hull
 from hpcflow.registry import Op, Reach, get_op
@@ -32,6 +33,42 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Fused:
+    """A run of steps that one compiled loop computes."""
+
+    steps: tuple[Step, ...]
+    of: tuple[str, ...]
+    outputs: tuple[str, ...]
+    """The steps whose arrays are needed outside of it."""
+    reductions: tuple[str, ...]
+    """Whose partials the loop gives as well."""
+    reduced: tuple[str, ...]
+    """What each of them is of."""
+    loop: Loop
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What is run one after another to evaluate a program."""
+
+    units: tuple[Step | Fused, ...]
+
+    @cached_property
+    def last(self) -> dict[str, int]:
+        """The place of the last unit that reads a node."""
+        return {name: i for i, unit in enumerate(self.units) for name in unit.of}
+
+    def last_of(self, bounds: Bounds) -> dict[str, int]:
+        """The same, of the units that are run within these bounds."""
+        return {
+            name: i
+            for i, unit in enumerate(self.units)
+            if isinstance(unit, Fused) or unit.name in bounds.reaches
+            for name in unit.of
+        }
+
+
+@dataclass(frozen=True)
 class Program:
     """Inputs and steps; every step follows those it reads."""
 
@@ -47,6 +84,11 @@ class Program:
     def ops(self) -> dict[str, Op]:
         """The op of every step."""
         return {step.name: get_op(step.op) for step in self.steps}
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """Step by step."""
+        return Schedule(self.steps)
 
     def __getstate__(self) -> dict[str, Any]:
         # What is cached is derived: workers look the ops up by name.

@@ -74,6 +74,11 @@ class FlatSource:
         return None
 
     @property
+    def mapped(self) -> bool:
+        """Whether `read` gives views: then a block is mapped once, rather than each of its tiles."""
+        return self.stored == self.meta.dtype and self.offset % self.stored.alignment == 0
+
+    @property
     def identity(self) -> dict[str, Any]:
         """Where the array lies, and the size and time by which a change of the file is seen."""
         return {

@@ -1,0 +1,158 @@
+"""Runs of elementwise steps, and the reductions at their end, as one compiled loop each.
+
+Steps join a run where they have one shape and nothing but elementwise steps lies between them.
+Each op is run once on traced values (`kernels.trace`); one that does something else than a loop
+is sure to do alike stays a step of its own, as does a run too short to gain anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpcflow.errors import Mismatch
+from hpcflow.kernels.loops import write
+from hpcflow.kernels.trace import Names, Node, Traced, Untraceable, traced_input
+from hpcflow.meta import Meta
+from hpcflow.program.program import Fused, Program, Schedule, Step
+from hpcflow.registry import Op
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What a program's values are reduced to, tile by tile."""
+
+    node: str
+    of: str
+    op: Op
+    params: Mapping[str, Any]
+
+
+LEAST_OPERATIONS = 2
+"""A loop of fewer is what NumPy has ready."""
+
+
+def fused(program: Program, kept: Iterable[str], reductions: Sequence[Reduction]) -> Schedule:
+    """The schedule of a program with its runs of elementwise steps fused.
+
+    Parameters
+    ----------
+    program : Program
+    kept : iterable of str
+        The nodes whose arrays are wanted.
+    reductions : sequence of Reduction
+        A loop gives their partials where it can; others are left to whoever holds the array.
+    """
+    simple = {step.name for step in program.steps if _traceable(program, step)}
+    levels = _levels(program, simple)
+    runs = _runs(program, simple, levels)
+    ends = [one for one in reductions if _reduced(one, program.metas[one.of]) is not None]
+    needed = {*kept, *(one.of for one in reductions if one not in ends)}
+    for step in program.steps:
+        needed.update(name for name in step.of if step.name not in runs or runs.get(name) != runs[step.name])
+    units: list[Step | Fused] = []
+    for level in range(max(levels.values(), default=-1) + 1):
+        here = [step for step in program.steps if levels[step.name] == level]
+        # What is no run reads runs of its own level, and never the other way round.
+        for run in dict.fromkeys(runs[step.name] for step in here if step.name in runs):
+            units += _fused(program, [step for step in here if runs.get(step.name) == run], needed, ends)
+        units += [step for step in here if step.name not in runs]
+    made = {name for unit in units if isinstance(unit, Fused) for name in unit.reductions}
+    for one in ends:
+        if one.of not in runs and one.node not in made:
+            units += _fused(program, [], needed, [one])
+    return Schedule(tuple(units))
+
+
+def _traceable(program: Program, step: Step) -> bool:
+    op = program.ops[step.name]
+    if op.depth is not None or op.reaches is not None:
+        return False
+    if op.whole is not None and any(op.axes_seen_whole(step.meta, step.params)):
+        return False
+    inputs = [(program.metas[name]) for name in step.of]
+    try:
+        node = _traced(step, op, [traced_input(i, meta.dtype, meta.ndim) for i, meta in enumerate(inputs)])
+    except Untraceable:
+        return False
+    return node.dtype == step.meta.dtype
+
+
+def _traced(step: Step, op: Op, inputs: list[Traced]) -> Node:
+    """What a step does to its inputs."""
+    try:
+        made = op(inputs, step.params, Names())  # type: ignore[arg-type]
+    except (Mismatch, TypeError, ValueError, AttributeError) as error:
+        raise Untraceable(str(error)) from error
+    if not isinstance(made, Traced):
+        raise Untraceable(step.op)
+    return made.node
+
+
+def _reduced(one: Reduction, meta: Meta, node: Node | None = None) -> Node | None:
+    """What a reduction does to a value; `None` where it is more than one sum, minimum or maximum of all."""
+    try:
+        value = traced_input(0, meta.dtype, meta.ndim) if node is None else Traced(node, meta.ndim)
+        partial = one.op([value], one.params, Names())  # type: ignore[arg-type]
+    except (Untraceable, Mismatch, TypeError, ValueError, AttributeError):
+        return None
+    whole = isinstance(partial, tuple) and len(partial) == 1 and isinstance(partial[0], Traced)
+    return partial[0].node if whole and partial[0].node.kind in ("sum", "min", "max") else None
+
+
+def _levels(program: Program, simple: set[str]) -> dict[str, int]:
+    """How many times a chain that ends in a step left the elementwise steps of one shape."""
+    levels: dict[str, int] = {}
+    for step in program.steps:
+        level = 0
+        for name in step.of:
+            if name in program.inputs:
+                continue
+            same = name in simple and program.metas[name].shape == step.meta.shape
+            level = max(level, levels[name] + (step.name in simple and not same))
+        levels[step.name] = level
+    return levels
+
+
+def _runs(program: Program, simple: set[str], levels: Mapping[str, int]) -> dict[str, str]:
+    """The run of each elementwise step, named after one of its steps.
+
+    Steps of one level and shape are of one run where one reads the other, or both read the same.
+    """
+    runs: dict[str, str] = {}
+    readers: dict[tuple[str, int, Any], str] = {}
+    for step in program.steps:
+        if step.name not in simple:
+            continue
+        runs[step.name] = step.name
+        for name in (step.name, *step.of):
+            place = name, levels[step.name], step.meta.shape
+            other = runs.get(readers.setdefault(place, step.name), step.name)
+            if other != step.name:
+                mine = runs[step.name]
+                runs.update({one: other for one, run in runs.items() if run == mine})
+    return runs
+
+
+def _fused(program: Program, steps: list[Step], needed: set[str], ends: Sequence[Reduction]) -> list[Step | Fused]:
+    """The steps as one loop, with the reductions of what they make; as they are where that gains nothing."""
+    names = {step.name for step in steps}
+    taken = [one for one in ends if one.of in names or not steps]
+    outside = [name for step in steps for name in step.of if name not in names]
+    of = tuple(dict.fromkeys(outside or [one.of for one in taken]))
+    metas = [program.metas[name] for name in of]
+    values = {name: traced_input(i, m.dtype, m.ndim) for i, (name, m) in enumerate(zip(of, metas, strict=True))}
+    for step in steps:
+        node = _traced(step, program.ops[step.name], [values[name] for name in step.of])
+        values[step.name] = Traced(node, step.meta.ndim)
+    outputs = tuple(step.name for step in steps if step.name in needed)
+    reduced = [_reduced(one, program.metas[one.of], values[one.of].node) for one in taken]
+    loop = write(
+        [(m.dtype, m.size == 1 and bool(steps)) for m in metas],
+        [values[name].node for name in outputs],
+        [node for node in reduced if node is not None],
+    )
+    if not taken and loop.operations < LEAST_OPERATIONS:
+        return list(steps)
+    return [Fused(tuple(steps), of, outputs, tuple(one.node for one in taken), tuple(one.of for one in taken), loop)]
