@@ -46,6 +46,7 @@ _thread = threading.local()
 _lock = threading.Lock()
 _before: dict[str, tuple[Callable[[int], Any], int]] = {}
 _generation = 0
+_threads = 1
 _users = 0
 
 
@@ -110,8 +111,15 @@ def settled(threads: int) -> Iterator[None]:
                 _before.clear()
 
 
+def threads_here() -> int:
+    """How many tasks this process runs at once: what one that is alone may use."""
+    return _threads
+
+
 def settle(threads: int) -> None:
     """Prepare a process that will run this many tasks at once."""
+    global _threads  # noqa: PLW0603  (one number for the process)
+    _threads = threads
     keep_memory()
     # Zarr decodes in a pool of its own, on which the tasks wait.
     os.environ["ZARR_THREADING__MAX_WORKERS"] = str(threads)

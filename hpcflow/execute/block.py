@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcflow.clusters._limits import threads_here
 from hpcflow.clusters.base import installed
 from hpcflow.errors import BadItem
 from hpcflow.execute.reading import Reader, digests, state
@@ -149,13 +150,17 @@ def make(stage: Stage, region: Region, bad: list[Bad] | None) -> Made:
     read = Reader(stage, bounds, bad)
     metas = stage.program.metas
     nodes = dict.fromkeys(write.node for write in stage.writes)
+    # A block that has the stage to itself has the process's threads, too.
+    threads = threads_here() if stage.tasks == 1 else 1
     cut = list(tiles(region, stage.tile)) if stage.domain else [()]
     single = len(cut) == 1
     arrays = {} if single else {node: np.empty(shape_of(wanted[node]), metas[node].dtype) for node in nodes}
     folds = {reduce.node: _Fold(reduce) for reduce in stage.reduces}
     for tile in cut:
         part = wanted if single else stage.wanted(tile)
-        values = evaluate(stage.program, part, read, bounds=bounds if single else None, schedule=stage.schedule)
+        values = evaluate(
+            stage.program, part, read, bounds=bounds if single else None, schedule=stage.schedule, threads=threads
+        )
         for node in nodes:
             if single:
                 arrays[node] = host(values[node])

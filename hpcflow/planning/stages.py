@@ -107,22 +107,22 @@ class Stage:
     compiled: bool = False
     """Whether its elementwise steps run as compiled loops: it is large enough to make up for compiling them."""
 
-    @property
+    @cached_property
     def grid(self) -> Shape:
         """How many blocks along each axis of the domain."""
         return grid(self.domain, self.block)
 
-    @property
+    @cached_property
     def tasks(self) -> int:
         """How many blocks."""
         return prod(self.grid)
 
-    @property
+    @cached_property
     def steps(self) -> tuple[str, ...]:
         """The names of the steps that run in it."""
         return tuple(s.name for s in self.program.steps) + tuple(r.node for r in self.reduces)
 
-    @property
+    @cached_property
     def grain(self) -> Shape:
         """Blocks are multiples of this, so that every chunk or shard has one writer."""
         grain = [1] * len(self.domain)
@@ -131,7 +131,7 @@ class Stage:
             grain = [min(lcm(g, unit), n) for g, unit, n in zip(grain, units, self.domain, strict=True)]
         return tuple(grain)
 
-    @property
+    @cached_property
     def ends(self) -> tuple[str, ...]:
         """The nodes that each task must give: what is written and what is reduced."""
         return tuple(dict.fromkeys([*(w.node for w in self.writes), *(r.of for r in self.reduces)]))

@@ -32,6 +32,7 @@ def evaluate(
     *,
     bounds: Bounds | None = None,
     schedule: Schedule | None = None,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """The `wanted` regions of a program's nodes.
 
@@ -47,6 +48,8 @@ def evaluate(
         ``program.bounds(wanted)``, where it is known already.
     schedule : Schedule, optional
         How to run it, if not step by step.
+    threads : int
+        That an op may use.
 
     Returns
     -------
@@ -63,7 +66,8 @@ def evaluate(
     bounds = bounds or program.bounds(wanted)
     schedule = schedule or program.schedule
     complete = len(bounds.reaches) == len(program.steps)
-    run = _Run(program, wanted, bounds, xp, schedule.last if complete else schedule.last_of(bounds))
+    last = schedule.last if complete else schedule.last_of(bounds)
+    run = _Run(program, wanted, bounds, xp=xp, last=last, threads=threads)
     for name, meta in program.inputs.items():
         if name in bounds.regions:
             region = bounds.regions[name]
@@ -92,14 +96,17 @@ class _Run:
         program: Program,
         wanted: Mapping[str, Region],
         bounds: Bounds,
+        *,
         xp: Namespace,
         last: Mapping[str, int],
+        threads: int,
     ) -> None:
         self.program = program
         self.wanted = wanted
         self.bounds = bounds
         self.xp = xp
         self.last = last
+        self.threads = threads
         self.held: dict[str, tuple[Region, Array]] = {}
         self.partials: dict[str, tuple[Array]] = {}
 
@@ -109,14 +116,9 @@ class _Run:
         metas = self.program.metas
         arrays = [self.take(name, need) for name, need in zip(step.of, reach.needs, strict=True) if need is not None]
         try:
-            result = self.program.ops[step.name](
-                arrays,
-                step.params,
-                self.xp,
-                metas=[metas[name] for name in step.of],
-                reach=reach,
-                prepared=step.prepared,
-            )
+            given = {"reach": reach, "prepared": step.prepared, "threads": self.threads}
+            of = [metas[name] for name in step.of]
+            result = self.program.ops[step.name](arrays, step.params, self.xp, metas=of, **given)
         except Exception as error:
             raise StepError(step.name, _words(error)) from error
         if result.shape != shape_of(reach.made):

@@ -7,11 +7,13 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from hpcflow.digests import digest_json
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
@@ -21,6 +23,8 @@ from hpcflow.scalars import show
 Dims = list[str | None] | None
 """A name for each axis (`null` for none), or no names at all."""
 Order = Literal["C", "F"]
+SMALL = 2**16
+"""Bytes up to which a part of a file is read, not mapped."""
 
 
 def named(shape: Sequence[int], dtype: Any, dims: Sequence[str | None] | None) -> Meta:
@@ -78,7 +82,12 @@ class FlatSource:
         """Whether `read` gives views: then a block is mapped once, rather than each of its tiles."""
         return self.stored == self.meta.dtype and self.offset % self.stored.alignment == 0
 
-    @property
+    @cached_property
+    def key(self) -> str:
+        """The hash of its identity, which stays as it was when it was opened."""
+        return digest_json(self.identity)
+
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """Where the array lies, and the size and time by which a change of the file is seen."""
         return {
@@ -94,22 +103,30 @@ class FlatSource:
     def read(self, region: Region) -> Array:
         """A read-only view of the file's pages: nothing is copied, and nothing read before it is used.
 
-        Each call maps its own part of the file, which costs 20 µs: pages that stayed mapped
-        after a block is done would count as this process's memory, and get it killed.
+        Each call maps its own part of the file: pages that stayed mapped after a block is done
+        would count as this process's memory, and get it killed. A few pages are read at once,
+        which costs less than to map them.
         """
         shape = shape_of(region)
-        itemsize = self.stored.itemsize
         if size_of(region) == 0:
             return np.empty(shape, self.meta.dtype)
+        itemsize = self.stored.itemsize
         strides = _strides(self.meta.shape, itemsize, self.order)
         first = self.offset + sum(a * s for (a, _), s in zip(region, strides, strict=True))
-        last = self.offset + sum((b - 1) * s for (_, b), s in zip(region, strides, strict=True)) + itemsize
+        length = sum((b - a - 1) * s for (a, b), s in zip(region, strides, strict=True)) + itemsize
         start = first - first % mmap.ALLOCATIONGRANULARITY
-        with Path(self.path).open("rb") as file:
+        file = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        try:
             # A page beyond the end of a file that shrank would kill the process (SIGBUS).
-            self._unchanged(os.fstat(file.fileno()))
-            pages = mmap.mmap(file.fileno(), last - start, access=mmap.ACCESS_READ, offset=start)
-        view = np.ndarray(shape, self.stored, pages, first - start, strides)
+            self._unchanged(os.fstat(file))
+            if length <= SMALL:
+                os.lseek(file, first, os.SEEK_SET)
+                view = np.ndarray(shape, self.stored, os.read(file, length), 0, strides)
+            else:
+                pages = mmap.mmap(file, first + length - start, access=mmap.ACCESS_READ, offset=start)
+                view = np.ndarray(shape, self.stored, pages, first - start, strides)
+        finally:
+            os.close(file)
         return view if view.flags.aligned and view.dtype == self.meta.dtype else view.astype(self.meta.dtype)
 
     def _unchanged(self, now: os.stat_result) -> None:
