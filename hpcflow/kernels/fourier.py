@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 from math import log2, prod
 
@@ -61,13 +62,22 @@ def work(lengths: Sequence[int], kernel: Sequence[int]) -> float:
     return 2 * prod(lengths) * log2(max(prod(lengths), 2)) / useful
 
 
+@lru_cache(maxsize=8)
+def _spectrum(content: bytes, shape: tuple[int, ...], sizes: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+    """Of the weights: the same for every piece of every tile."""
+    import scipy.fft  # noqa: PLC0415  (only where it transforms)
+
+    weights = np.frombuffer(content, np.float64).reshape(shape)
+    return np.conj(scipy.fft.rfftn(weights, sizes, axes))
+
+
 def _pieces(padded: Array, weights: Array, lengths: Sequence[int], shape: Sequence[int]) -> Array:
     import scipy.fft  # noqa: PLC0415  (only where it transforms)
 
     out = np.empty(shape, padded.dtype)
     axes = tuple(axis for axis, n in enumerate(weights.shape) if n > 1)
     sizes = [lengths[axis] for axis in axes]
-    spectrum = np.conj(scipy.fft.rfftn(weights, sizes, axes))
+    spectrum = _spectrum(weights.tobytes(), weights.shape, tuple(sizes), axes)
     steps = [n - k + 1 if k > 1 else total for n, k, total in zip(lengths, weights.shape, shape, strict=True)]
     for start in product(*(range(0, total, step) for total, step in zip(shape, steps, strict=True))):
         taken = tuple(

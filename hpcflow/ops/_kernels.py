@@ -54,7 +54,7 @@ Kernel = Annotated[
 
 def kernel(name: str, value: list[Any], axes: Sequence[int], ndim: int, dtype: Any = np.float64) -> Array:
     """A kernel as an array with `ndim` axes, of length 1 beside `axes`."""
-    array = np.asarray(value, dtype)
+    array = _array(value, np.dtype(dtype))
     if array.ndim != len(axes):
         hint = "say with `axes` which axes it lies along" if array.ndim < len(axes) else ""
         raise Mismatch(
@@ -68,6 +68,22 @@ def kernel(name: str, value: list[Any], axes: Sequence[int], ndim: int, dtype: A
             f"expected `axes` in increasing order, as the kernel's are, found {list(axes)}", parameter="axes"
         )
     return array[tuple(slice(None) if axis in axes else None for axis in range(ndim))]
+
+
+_arrays: dict[tuple[int, str], tuple[list[Any], Array]] = {}
+"""The kernels last used, with the lists they were made of: a list is then not read again for every tile."""
+
+
+def _array(value: list[Any], dtype: np.dtype[Any]) -> Array:
+    place = id(value), dtype.char
+    known = _arrays.get(place)
+    if known is None or known[0] is not value:
+        known = value, np.asarray(value, dtype)
+        known[1].flags.writeable = False
+        if len(_arrays) >= 64:
+            _arrays.clear()
+        _arrays[place] = known
+    return known[1]
 
 
 def result(meta: Meta, *, weights: list[Any], cval: float, origin: Any, axes: tuple[int, ...]) -> Meta:
