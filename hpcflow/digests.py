@@ -20,6 +20,12 @@ def digest(parts: Iterable[Any]) -> str:
     return str(state.hexdigest())
 
 
+def digest_file(path: str) -> str:
+    """The hash of a file, read piece by piece."""
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123  (a path object for each chunk is not free)
+        return digest(iter(lambda: file.read(1 << 22), b""))
+
+
 def digest_array(array: Array) -> str:
     """The hash of an array's elements in C order."""
     return digest([buffer(array)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -118,14 +118,24 @@ class Target(Protocol):
     def grain(self) -> Shape:
         """Blocks are cut at multiples of this (a chunk or a shard), so each has one writer."""
 
-    def create(self) -> None:
-        """Make the storage, once, before any block is written."""
+    def owned(self, key: str, run: str) -> Self:
+        """The same target, written by one run, from a stage with this key.
 
-    def found(self) -> bool:
-        """Whether an array of exactly this meta stands there, finished or left by a run cut short."""
+        Until it is finished it stands under a name that holds both: nothing that another run
+        left behind, and that wakes up later, may find it.
+        """
+
+    def create(self) -> None:
+        """Make the storage, once, before any block is written; what other runs left is removed."""
+
+    def adopt(self) -> bool:
+        """Take over what a run of the same key, cut short, has left under its own name.
+
+        Returns whether an array of exactly this meta is there now, finished or not.
+        """
 
     def reopen(self) -> None:
-        """Make what was found ready to be written again, in place of `create`."""
+        """Make what is there ready to be written again, in place of `create`."""
 
     def write(self, region: Region, array: Array) -> str:
         """Write the elements of one block: whole grains, or up to the array's end.
@@ -138,6 +148,12 @@ class Target(Protocol):
 
     def finish(self) -> None:
         """Publish, after every block is written; nothing where that was done already."""
+
+    def documents(self) -> dict[str, str]:
+        """The hash of each part of the finished output that no block holds, by its name: metadata."""
+
+    def restore(self) -> None:
+        """Write those parts of the finished output as they were."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, Self
 
 import dask.array as da
 import numpy as np
@@ -42,8 +42,12 @@ class Nowhere:
     def create(self) -> None:
         """Nothing to make."""
 
-    def found(self) -> bool:
-        """Never."""
+    def owned(self, key: str, run: str) -> Self:  # noqa: ARG002  (as every target's)
+        """Nobody else knows it."""
+        return self
+
+    def adopt(self) -> bool:
+        """Nothing to take over."""
         return False
 
     def reopen(self) -> None:
@@ -59,6 +63,13 @@ class Nowhere:
 
     def finish(self) -> None:
         """Nothing to publish."""
+
+    def documents(self) -> dict[str, str]:
+        """Nothing stands anywhere."""
+        return {}
+
+    def restore(self) -> None:
+        """Nothing to restore."""
 
 
 @dataclass(frozen=True)

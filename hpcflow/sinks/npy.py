@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,24 +17,31 @@ from hpcflow.meta import Meta
 from hpcflow.namespace import Array, host
 from hpcflow.regions import Region, Shape, runs, shape_of
 from hpcflow.registry import sink
+from hpcflow.sinks._parts import hold, leftovers, part_of, seize, sync_one
 
 
 @dataclass(frozen=True)
 class NpyTarget:
     """A `.npy` file of a known size, into which blocks are written where they belong.
 
-    Until it is finished it stands under its name with `.part` behind it. Blocks are written
-    with `pwrite`: as fast as through a memory map, safe for neighbours on one page on a
-    network file system, and a full disk is an error where in a map it would kill the process.
+    Until it is finished it stands under another name beside it. Blocks are written with
+    `pwrite`: as fast as through a memory map, safe for neighbours on one page on a network file
+    system, and a full disk is an error where in a map it would kill the process.
     """
 
     path: str
     meta: Meta
+    key: str = field(default="", compare=False)
+    run: str = field(default="", compare=False)
+
+    def owned(self, key: str, run: str) -> Self:
+        """The same file, written by one run, from a stage with this key."""
+        return replace(self, key=key, run=run)
 
     @property
     def part(self) -> str:
         """Where it stands until it is finished."""
-        return self.path + ".part"
+        return part_of(self.path, self.key, self.run)
 
     @property
     def grain(self) -> Shape:
@@ -48,15 +55,19 @@ class NpyTarget:
         part = Path(self.part)
         part.parent.mkdir(parents=True, exist_ok=True)
         # A new file rather than the old one cut short: another process may still have that mapped.
-        part.unlink(missing_ok=True)
+        for left in leftovers(self.path):
+            left.unlink(missing_ok=True)
         head = _header(self.meta)
         with part.open("xb") as file:
             file.write(head)
             file.flush()
             _reserve(file.fileno(), len(head) + self.meta.nbytes)
 
-    def found(self) -> bool:
-        """Whether a file of this header and size stands there, finished or not."""
+    def adopt(self) -> bool:
+        """Take over what a run cut short left; whether a file of this header and size is there now."""
+        for left in leftovers(self.path, self.key) if self.key else []:
+            if str(left) != self.part:
+                seize(left, Path(self.part))
         head = _header(self.meta)
         try:
             with Path(self._there()).open("rb") as file:
@@ -70,7 +81,7 @@ class NpyTarget:
     def reopen(self) -> None:
         """Take the finished file's name away, so that it is whole or not there."""
         if not Path(self.part).exists():
-            Path(self.path).replace(self.part)
+            seize(Path(self.path), Path(self.part))
 
     def digest(self, region: Region) -> str:
         """The hash of the bytes of one block."""
@@ -90,6 +101,7 @@ class NpyTarget:
         first = len(_header(self.meta))
         done = 0
         with Path(self.part).open("r+b", buffering=0) as file:
+            hold(file.fileno(), self.part)
             for start, stop in runs(region, self.meta.shape):
                 end = done + (stop - start) * itemsize
                 _write_at(file.fileno(), content[done:end], first + start * itemsize)
@@ -102,9 +114,25 @@ class NpyTarget:
         part = Path(self.part)
         if not part.exists():
             return  # an earlier run has published it
-        with part.open("r+b") as file:
+        sync_one(str(part))
+        sync_one(str(part.replace(self.path).parent))
+        for left in leftovers(self.path):
+            left.unlink(missing_ok=True)
+
+    def documents(self) -> dict[str, str]:
+        """The hash of what no block holds: the header, with the file's size."""
+        size = len(_header(self.meta))
+        with Path(self.path).open("rb") as file:
+            return {"header": digest([file.read(size), str(os.fstat(file.fileno()).st_size).encode()])}
+
+    def restore(self) -> None:
+        """Write the header, and set the file's size, as they were."""
+        head = _header(self.meta)
+        with Path(self.path).open("r+b") as file:
+            file.write(head)
+            file.truncate(len(head) + self.meta.nbytes)
+            file.flush()
             os.fsync(file.fileno())
-        _sync_folder(part.replace(self.path).parent)
 
 
 def _header(meta: Meta) -> bytes:
@@ -155,14 +183,6 @@ def _read_at(file: int, size: int, offset: int) -> bytes:
             raise OSError(errno.EIO, "the file is shorter than its header says")
         content += more
     return content
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @dataclass(frozen=True)

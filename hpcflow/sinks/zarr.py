@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
-from hpcflow.digests import digest
+from hpcflow.digests import digest, digest_file
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, host
@@ -21,6 +20,7 @@ from hpcflow.parameters import PositiveInt
 from hpcflow.regions import Region, Shape, shape_of
 from hpcflow.registry import sink
 from hpcflow.sinks._chunks import auto_chunks, divisor
+from hpcflow.sinks._parts import PARTIAL, leftovers, part_of, store, sync, sync_one
 
 Codec = Literal["auto", "lz4", "zstd", "gzip", "none"]
 
@@ -29,8 +29,8 @@ Codec = Literal["auto", "lz4", "zstd", "gzip", "none"]
 class ZarrTarget:
     """A Zarr array of version 3 in a folder.
 
-    Until it is finished it stands under its name with `.part` behind it, and what stood
-    under the name before stays as it is.
+    Until it is finished it stands under another name beside it, and what stood under the name
+    before stays as it is.
     """
 
     path: str
@@ -38,11 +38,17 @@ class ZarrTarget:
     chunks: Shape
     shards: Shape | None = None
     codec: Codec = "auto"
+    key: str = field(default="", compare=False)
+    run: str = field(default="", compare=False)
+
+    def owned(self, key: str, run: str) -> Self:
+        """The same folder, written by one run, from a stage with this key."""
+        return replace(self, key=key, run=run)
 
     @property
     def part(self) -> str:
         """Where it stands until it is finished."""
-        return self.path + ".part"
+        return part_of(self.path, self.key, self.run)
 
     @property
     def grain(self) -> Shape:
@@ -56,7 +62,8 @@ class ZarrTarget:
         _restore(self.path)
         _replaceable(Path(self.path))
         part = Path(self.part)
-        _remove(part)
+        for left in leftovers(self.path):
+            _remove(left)
         part.parent.mkdir(parents=True, exist_ok=True)
         zarr.create_array(self.part, **self._layout())
 
@@ -72,11 +79,14 @@ class ZarrTarget:
             "zarr_format": 3,
         }
 
-    def found(self) -> bool:
-        """Whether an array with the metadata that `create` would write stands there."""
+    def adopt(self) -> bool:
+        """Take over what a run cut short left; whether an array like this one is there now."""
         import zarr  # noqa: PLC0415
 
         _restore(self.path)
+        for left in leftovers(self.path, self.key) if self.key else []:
+            if str(left) != self.part:
+                left.rename(self.part)
         wanted = zarr.create_array(zarr.storage.MemoryStore(), **self._layout()).metadata
         try:
             return bool(zarr.open_array(self._there(), mode="r", zarr_format=3).metadata == wanted)
@@ -93,9 +103,13 @@ class ZarrTarget:
 
     def digest(self, region: Region) -> str:
         """The hash of the files of one block's chunks or shards."""
-        there = Path(self._there())
+        there = self._there()
+        return digest(digest_file(f"{there}/{name}").encode() for name in self._names(region))
+
+    def _names(self, region: Region) -> list[str]:
+        """The files of one block's chunks or shards, below the folder."""
         counts = [range(a // g, -(-b // g)) for (a, b), g in zip(region, self.grain, strict=True)]
-        return digest((there / "/".join(["c", *map(str, index)])).read_bytes() for index in product(*counts))
+        return ["/".join(["c", *map(str, index)]) for index in product(*counts)]
 
     def write(self, region: Region, array: Array) -> str:
         """Encode and write one block of whole chunks or shards."""
@@ -103,22 +117,41 @@ class ZarrTarget:
         for (a, b), g, n in zip(region, self.grain, self.meta.shape, strict=True):
             # A part of a chunk would be a read, a change and a write, which two writers can interleave.
             assert a % g == 0 and (b % g == 0 or b == n), f"expected whole chunks of {self.grain}, found {region}"  # noqa: PT018
-        _cached(self)[tuple(slice(a, b) for a, b in region)] = np.asarray(host(array), self.meta.dtype)
-        return self.digest(region)
+        hashes: dict[str, str] = {}
+        opened = _writer(_cached(self), self.part, hashes)
+        opened[tuple(slice(a, b) for a, b in region)] = np.asarray(host(array), self.meta.dtype)
+        return digest(hashes[name].encode() for name in self._names(region))
 
     def finish(self) -> None:
         """Make sure that every chunk is on the disk, then give the folder its name."""
         if not Path(self.part).is_dir():
             return  # an earlier run has published it
-        _sync(self.part)
+        # Under this name no process of this run, or of any other, writes into it any more.
+        done = Path(self.part + "-done") if self.key else Path(self.part)
+        Path(self.part).rename(done)
+        sync(str(done))
         final = Path(self.path)
         _replaceable(final)
         old = Path(self.path + _OLD)
         if final.exists():
             final.rename(old)
-        Path(self.part).rename(final)
-        _sync_one(str(final.parent))
+        done.rename(final)
+        sync_one(str(final.parent))
         _remove(old)
+        for left in leftovers(self.path):
+            _remove(left)
+
+    def documents(self) -> dict[str, str]:
+        """The hash of what no block holds: the metadata."""
+        return {"zarr.json": digest_file(f"{self.path}/zarr.json")}
+
+    def restore(self) -> None:
+        """Write the metadata as it was."""
+        import zarr  # noqa: PLC0415
+
+        made = zarr.create_array(zarr.storage.MemoryStore(), **self._layout()).metadata
+        content = made.to_buffer_dict(zarr.core.buffer.default_buffer_prototype())["zarr.json"]
+        store(self.path, "zarr.json", memoryview(content.to_bytes()))
 
 
 _OLD = ".hpcflow-replaced"
@@ -126,13 +159,50 @@ _OLD = ".hpcflow-replaced"
 
 @lru_cache(maxsize=64)
 def _cached(target: ZarrTarget) -> Any:
-    """The open array, once in each process; an equal target has equal metadata."""
+    """The metadata, read once in each process; an equal target has equal metadata."""
     import zarr  # noqa: PLC0415
 
-    opened: Any = zarr.open_array(target.part, mode="r+")
+    return zarr.open_array(target.part, mode="r", zarr_format=3).metadata
+
+
+def _writer(metadata: Any, root: str, hashes: dict[str, str]) -> Any:
+    """The array, with each chunk or shard going to its file; and the hash of that into `hashes`."""
+    import zarr  # noqa: PLC0415
+
     # Zarr leaves out chunks of zeros, which could then not be told from chunks never written.
-    # `open_array` takes a `config` too, and ignores it.
-    return zarr.Array(zarr.AsyncArray(opened.metadata, opened.store_path, config={"write_empty_chunks": True}))
+    place = zarr.storage.StorePath(_files()(root, hashes), "")
+    return zarr.Array(zarr.AsyncArray(metadata, place, config={"write_empty_chunks": True}))
+
+
+@lru_cache(maxsize=1)
+def _files() -> Any:
+    """The store that writes files of this run; made when Zarr is there."""
+    from asyncio import to_thread  # noqa: PLC0415
+
+    from zarr.storage import MemoryStore  # noqa: PLC0415
+
+    class Files(MemoryStore):
+        """What is written goes to files; nothing is ever there to be read, since chunks are written whole.
+
+        Zarr's own store for folders makes every folder that it misses, also that of a run which
+        another has long replaced.
+        """
+
+        def __init__(self, root: str, hashes: dict[str, str]) -> None:
+            super().__init__()
+            self.root = root
+            self.hashes = hashes
+
+        def set_sync(self, key: str, value: Any) -> None:
+            content = memoryview(value.as_numpy_array()).cast("B")
+            self.hashes[key] = digest([content])
+            store(self.root, key, content)
+
+        async def set(self, key: str, value: Any, byte_range: Any = None) -> None:
+            assert byte_range is None
+            await to_thread(self.set_sync, key, value)
+
+    return Files
 
 
 def _compressor(codec: Codec) -> Any:
@@ -167,7 +237,7 @@ def _replaceable(folder: Path) -> None:
         )
     if not folder.is_dir() or _is_array(folder):
         return
-    if not all(one.match("zarr.*.partial") for one in folder.iterdir()):
+    if not all(one.match(f"zarr.*{PARTIAL}") for one in folder.iterdir()):
         raise RunError(
             f"expected a Zarr array or an empty folder to replace at `{folder}`, found a folder of other files; "
             "give another path or remove it yourself"
@@ -188,21 +258,6 @@ def _restore(path: str) -> None:
             shutil.rmtree(old)
         else:
             old.rename(path)
-
-
-def _sync(root: str) -> None:
-    for folder, _, files in os.walk(root):
-        for name in files:
-            _sync_one(str(Path(folder, name)))
-        _sync_one(folder)
-
-
-def _sync_one(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @dataclass(frozen=True)
