@@ -11,11 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpcflow.api import build, load, plan, run
+    from hpcflow.api import build, load, plan, run, verify
     from hpcflow.errors import FlowError, HpcflowError, RunError
     from hpcflow.ingest import fetch, fetch_async
 
-__all__ = ["FlowError", "HpcflowError", "RunError", "build", "fetch", "fetch_async", "load", "plan", "run"]
+__all__ = ["FlowError", "HpcflowError", "RunError", "build", "fetch", "fetch_async", "load", "plan", "run", "verify"]
 
 
 def __getattr__(name: str) -> Any:

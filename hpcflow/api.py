@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from hpcflow.clusters.base import Pool
-from hpcflow.clusters.profiles import Profile, open_pool, profile
+from hpcflow.clusters.profiles import SINGLE, Profile, open_pool, profile
 from hpcflow.errors import HpcflowError
 from hpcflow.execute.arrays import Arrays
+from hpcflow.execute.dispatch import Care
+from hpcflow.execute.guard import Guard
+from hpcflow.execute.kept import earlier_budget, recall, remember
 from hpcflow.execute.lock import owned
 from hpcflow.execute.progress import Progress, Silent
 from hpcflow.execute.run import Outcome, run_plan
+from hpcflow.execute.verify import Verdict, examine, mend
 from hpcflow.execute.watch import MemoryWatch
+from hpcflow.leaving import last_words
 from hpcflow.planning.plan import Plan, make_plan
 from hpcflow.report.record import Report, versions
+from hpcflow.secrets import redact
 from hpcflow.sizes import parse_share, parse_size
 from hpcflow.spec.flow import Flow
 from hpcflow.spec.validate import load as load_flow
@@ -85,15 +92,24 @@ def _loaded(flow: Flow | str | os.PathLike[str], params: Mapping[str, Any] | Non
 
 
 def _plan(flow: Flow, where: Profile, memory: int | str | None, run_dir: str | os.PathLike[str] | None) -> Plan:
-    available = psutil.virtual_memory().available
     asked = memory if memory is None else parse_size(memory)
     return make_plan(
         flow,
         run_dir=Path(run_dir) if run_dir is not None else Path("runs") / flow.name,
         workers=where.workers,
         threads=where.threads,
-        budget=asked or where.memory or int(available * SHARE_OF_FREE_MEMORY),
+        budget=asked or where.memory or _budget(flow, where, Path(run_dir or Path("runs") / flow.name)),
     )
+
+
+def _budget(flow: Flow, where: Profile, run_dir: Path) -> int:
+    """What an earlier run of the same flow took, if that is still free; else a share of what is.
+
+    Blocks are cut to fit the budget: with another one they could not be taken up.
+    """
+    free = psutil.virtual_memory().available
+    before = earlier_budget(flow, run_dir, where.workers, where.threads)
+    return before if before is not None and before < 0.95 * free else int(free * SHARE_OF_FREE_MEMORY)
 
 
 def run(
@@ -108,6 +124,8 @@ def run(
     fresh: bool = False,
     max_bad: float | str = 0,
     dashboard: str | bool | None = None,
+    retries: int = 3,
+    deadline: float | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Plan a flow, run it, and write its report.
@@ -123,6 +141,11 @@ def run(
         0 to 1 a share of all; or as text, ``"10%"``.
     dashboard : str or bool, optional
         Address of the Dask dashboard; `False` for none.
+    retries : int
+        How often a block is tried again after a fault of a disk, a file system or a server.
+    deadline : float, optional
+        Seconds that one block may take before its worker is taken to hang; by default thirty
+        times what the slowest block took, and at least five minutes.
     progress : Progress, optional
         Is told what happens.
 
@@ -142,39 +165,65 @@ def run(
     allowed = parse_share(max_bad) if isinstance(max_bad, str) else max_bad
     where = profile(cluster, workers=workers, threads=threads, dashboard=dashboard)
     planned = _plan(_loaded(flow, params), where, memory, run_dir)
-    planned.run_dir.mkdir(parents=True, exist_ok=True)
     told = progress or Silent()
-    record = _Record(planned, begun)
-    with MemoryWatch() as watch:
-        record.watch = watch
-        try:
-            outputs = [str(planned.run_dir), *(output.path for output in planned.outputs)]
-            with owned(planned.flow.name, outputs), open_pool(where) as pool:
+    outputs = [str(planned.run_dir), *(output.path for output in planned.outputs)]
+    with owned(planned.flow.name, outputs), MemoryWatch() as watch:
+        record = _Record(planned, begun, watch)
+        with _reporting(record, told):
+            planned.run_dir.mkdir(parents=True, exist_ok=True)
+            kept = {"cluster": str(cluster), "workers": where.workers, "threads": where.threads, "max_bad": allowed}
+            remember(planned, kept)
+            with Guard(_most(planned, where)) as guard, open_pool(where) as pool, _reporting(record, told):
                 record.opened(pool)
                 if pool.info.dashboard:
                     told.note(f"dashboard: {pool.info.dashboard}")
-                run_plan(planned, pool, record.outcome, max_bad=allowed, progress=told, fresh=fresh)
-        except HpcflowError as error:
-            told.end(record.write("failed", 1, str(error)))
-            raise
-        except (KeyboardInterrupt, SystemExit) as stop:
-            code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
-            told.end(record.write("interrupted", code, "interrupted"))
-            raise
-    report = record.write("complete", 3 if record.outcome.bad else 0, None)
+                care = Care(retries, deadline)
+                options: dict[str, Any] = {"fresh": fresh, "care": care, "guard": guard}
+                run_plan(planned, pool, record.outcome, max_bad=allowed, progress=told, **options)
+        report = record.write("complete", 3 if record.outcome.bad else 0, None)
     told.end(report)
     return report
+
+
+def _most(planned: Plan, where: Profile) -> int | None:
+    """Bytes at which a worker process is ended: a fourth more than its share of the budget."""
+    if where.kind in SINGLE:
+        return None
+    return int(1.25 * max(planned.budget, planned.peak_memory) / where.workers)
+
+
+@contextmanager
+def _reporting(record: _Record, told: Progress) -> Iterator[None]:
+    """Write the report of a run that does not come to its end, before anything else is tidied up."""
+
+    def stopped(code: int) -> None:
+        told.end(record.write("interrupted", code, "interrupted"))
+
+    last_words.append(stopped)
+    try:
+        yield
+    except HpcflowError as error:
+        if not record.written:
+            told.end(record.write("failed", 1, str(error)))
+        raise
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if not record.written:
+            stopped(stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130)
+        raise
+    finally:
+        last_words.remove(stopped)
 
 
 class _Record:
     """What the report needs to know, gathered as the run goes on."""
 
-    def __init__(self, planned: Plan, begun: float) -> None:
+    def __init__(self, planned: Plan, begun: float, watch: MemoryWatch) -> None:
         self.plan = planned
         self.begun = begun
         self.outcome = Outcome()
         self.startup = 0.0
-        self.watch: MemoryWatch | None = None
+        self.watch = watch
+        self.written = False
         self.cluster: dict[str, Any] = {}
 
     def opened(self, pool: Pool) -> None:
@@ -198,10 +247,15 @@ class _Record:
             status=status,
             exit_code=exit_code,
             seconds={"total": total, "startup": self.startup, "compute": max(total - self.startup, 0.0)},
-            tasks={"total": planned.tasks, "executed": outcome.executed, "reused": outcome.reused, "retried": 0},
+            tasks={
+                "total": planned.tasks,
+                "executed": outcome.executed,
+                "reused": outcome.reused,
+                "retried": outcome.retried,
+            },
             memory={
                 "projected_peak": planned.peak_memory,
-                "measured_peak": self.watch.peak if self.watch else 0,
+                "measured_peak": self.watch.peak,
                 "budget": planned.budget,
             },
             outputs=[output.to_json() for output in planned.outputs],
@@ -212,12 +266,56 @@ class _Record:
             cluster=self.cluster,
             bytes_read=outcome.bytes_read,
             bytes_written=outcome.bytes_written,
-            error=error,
+            error=None if error is None else redact(error),
             versions=versions(),
             printed=tuple(outcome.printed),
         )
         report.write(planned.run_dir)
+        self.written = True
         return report
+
+
+def verify(output: str | os.PathLike[str], *, repair: bool = False, progress: Progress | None = None) -> Verdict:
+    """Hold an output against its manifest and its receipts, byte for byte.
+
+    Parameters
+    ----------
+    output : path
+        What a run has written: a Zarr array, a `.npy` file, a table.
+    repair : bool
+        Compute what is damaged again, from the flow as the run has kept it.
+    progress : Progress, optional
+        Is told what a repair does.
+
+    Returns
+    -------
+    Verdict
+        Every file, and every block of it, that is not what it was when the run was complete.
+
+    Raises
+    ------
+    Mismatch
+        Where no run has left anything under this name.
+    RunError
+        Where it cannot be repaired.
+    """
+    found = examine(output)
+    if found.sound or not repair:
+        return found
+    mend(found)
+    kept = recall(found.run_dir)
+    with chdir(kept.directory):
+        run(
+            kept.flow(),
+            cluster=kept.cluster,
+            workers=kept.workers,
+            threads=kept.threads,
+            memory=kept.budget,
+            run_dir=found.run_dir,
+            max_bad=kept.max_bad,
+            progress=progress,
+        )
+    return found.after(examine(output))
 
 
 def build(flow: Flow | str | os.PathLike[str], params: Mapping[str, Any] | None = None) -> Arrays:

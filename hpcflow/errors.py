@@ -9,7 +9,7 @@
     ├── MissingPackage (ImportError) an optional package is not installed
     └── RunError (RuntimeError)      the run failed and can be resumed; exit code 1
         ├── BlockError               one block failed for good
-        └── WorkerLost               the process that computed it died, again and again
+        └── WorkerLost               the process that computed it died
 """
 
 from __future__ import annotations
@@ -134,4 +134,4 @@ class BlockError(RunError):
 
 
 class WorkerLost(RunError):
-    """A task's worker process died too often to try once more: nothing the task raised."""
+    """A task's worker process died: nothing the task raised."""

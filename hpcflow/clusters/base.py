@@ -47,8 +47,8 @@ class Pool(Protocol):
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Ticket:
         """Start `function(*args)` on a worker.
 
-        The ticket raises what the function raised, or `WorkerLost` if the process died too
-        often over it.
+        The ticket raises what the function raised, or `WorkerLost` if the process died that had
+        been given it, whether it had begun or not. Nothing is run twice unasked.
 
         Parameters
         ----------

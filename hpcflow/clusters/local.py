@@ -36,6 +36,11 @@ CONFIG = {
     # The run's window bounds what is under way. Holding tasks back in the scheduler as well
     # costs each of them about a millisecond.
     "distributed.scheduler.worker-saturation": "inf",
+    # The run decides what becomes of the blocks that a dead worker had: it knows which it was at.
+    "distributed.scheduler.allowed-failures": 0,
+    # A call that keeps the interpreter's lock keeps the worker's heartbeat with it. That is no
+    # reason to end the worker: one that dies is seen at once, and one that hangs by the run.
+    "distributed.scheduler.worker-ttl": None,
 }
 
 
@@ -49,7 +54,8 @@ class Settle(WorkerPlugin):  # type: ignore[misc]
 
     def setup(self, worker: Any) -> None:  # noqa: ARG002
         """Cap its pools, and leave it to the driver to report what goes wrong."""
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for name in ("distributed", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         _limits.settle(self.threads)
 
 
@@ -110,8 +116,7 @@ def _pass_on(future: Future[Any], task: Future[Any]) -> None:
         return
     error = task.exception()
     if isinstance(error, KilledWorker):
-        died = f"the worker process died {error.allowed_failures + 1} times over it"
-        lost = WorkerLost(f"{died}; most often the system had no memory left")
+        lost = WorkerLost("its worker process died; most often the system had no memory left")
         lost.__cause__ = error
         error = lost
     if error is not None:

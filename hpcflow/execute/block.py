@@ -16,14 +16,17 @@ import numpy as np
 from hpcflow.clusters._limits import threads_here
 from hpcflow.clusters.base import installed
 from hpcflow.errors import BadItem
+from hpcflow.execute.faults import full, passes
 from hpcflow.execute.reading import Reader, digests, state
 from hpcflow.execute.receipts import Receipt, append
+from hpcflow.execute.running import noting
 from hpcflow.meta import Bad, ItemSource
 from hpcflow.namespace import Array, host
 from hpcflow.planning.stages import Reduce, Stage
 from hpcflow.program.evaluate import StepError, evaluate
 from hpcflow.regions import Region, Shape, shape_of, slices, tiles
 from hpcflow.registry import Partial
+from hpcflow.secrets import redact
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Failure:
     message: str
     item: str | None = None
     """The file, where one is to blame."""
+    passes: bool = False
+    """Whether trying again may help: a disk or a server was away."""
+    full: bool = False
+    """Whether a disk is full, so that nothing else could be written either."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class BlockResult:
     bytes_written: int = 0
     seconds: float = 0.0
     failure: Failure | None = None
+    mark: int = 0
+    """Of its receipt."""
 
 
 @dataclass(frozen=True)
@@ -58,25 +67,35 @@ class Job:
     """The folder of its receipts."""
     run: str
     """Tells this run's receipts from those of others."""
+    gone: frozenset[str] = frozenset()
+    """Targets that a complete run has removed, since only its own stages needed them."""
 
 
 def run_blocks(key: str, numbers: Sequence[int]) -> list[BlockResult]:
     """Run some blocks of the job installed under `key`, one after another, and leave their receipts."""
     job: Job = installed(key)
     receipts: list[Receipt] = []
-    results = [run_block(job.stage, number, receipts) for number in numbers]
-    if receipts:
-        append(job.receipts, job.run, receipts)
-    return results
+    results = []
+    try:
+        with noting(job.receipts, job.run) as note:
+            for number in numbers:
+                note(number)
+                results.append(run_block(job.stage, number, receipts))
+        marks = iter(append(job.receipts, job.run, receipts) if receipts else [])
+    except OSError as error:
+        node = job.stage.ends[0]
+        failure = Failure(node, f"could not note what is done: {error}", passes=passes(error), full=full(error))
+        return [BlockResult(number, failure=failure) for number in numbers]
+    return [result if result.failure else replace(result, mark=next(marks)) for result in results]
 
 
 def check_blocks(key: str, receipts: Sequence[Receipt]) -> list[Receipt]:
     """Those of some receipts whose block need not be computed again."""
     job: Job = installed(key)
-    return [receipt for receipt in receipts if holds(job.stage, receipt)]
+    return [receipt for receipt in receipts if holds(job.stage, receipt, job.gone)]
 
 
-def holds(stage: Stage, receipt: Receipt) -> bool:
+def holds(stage: Stage, receipt: Receipt, gone: frozenset[str] = frozenset()) -> bool:
     """Whether a block's bytes are still those of its receipt, and its inputs as they were."""
     region = stage.region(receipt.number)
     wanted = stage.wanted(region)
@@ -84,6 +103,8 @@ def holds(stage: Stage, receipt: Receipt) -> bool:
         return False
     try:
         for write in stage.writes:
+            if write.target.path in gone:
+                continue
             if write.target.digest(wanted[write.node]) != receipt.outputs[write.target.path]:
                 return False
         if all(receipt.inputs[name][0] == state(stage, name, region) for name in stage.sources):
@@ -102,10 +123,16 @@ def run_block(stage: Stage, number: int, receipts: list[Receipt]) -> BlockResult
         result, receipt = _run(stage, number, bad)
         receipts.append(receipt)
     except StepError as error:
-        result = BlockResult(number, failure=Failure(error.node, error.message))
+        failure = Failure(error.node, error.message, passes=passes(error), full=full(error))
+        result = BlockResult(number, failure=failure)
     except BadItem as error:
         nodes = [name for name, source in stage.sources.items() if isinstance(source, ItemSource)]
         result = BlockResult(number, failure=Failure(nodes[0], error.reason, error.item))
+    except Exception as error:  # noqa: BLE001  (an add-on's target may raise anything)
+        result = BlockResult(number, failure=Failure(stage.ends[0], f"{type(error).__name__}: {error}"))
+    if result.failure is not None:
+        # Where a credential was revealed, it is known, and can be struck out.
+        result = replace(result, failure=replace(result.failure, message=redact(result.failure.message)))
     return replace(result, bad=tuple(bad), seconds=time.perf_counter() - begun)
 
 
@@ -120,7 +147,9 @@ def _run(stage: Stage, number: int, bad: list[Bad]) -> tuple[BlockResult, Receip
         try:
             outputs[write.target.path] = write.target.write(wanted[write.node], made.arrays[write.node])
         except OSError as error:
-            raise StepError(write.node, f"could not write to `{write.target.path}`: {error}") from error
+            raise StepError(
+                write.node, f"could not write to `{write.target.path}`: {error.strerror or error}"
+            ) from error
     written = sum(array.nbytes for array in made.arrays.values())
     inputs = {name: (states[name], content) for name, content in made.inputs.items()}
     receipt = Receipt(number, outputs, inputs, made.partials, tuple(bad))

@@ -16,6 +16,7 @@ from hpcflow.planning.stages import Stage
 from hpcflow.program.evaluate import StepError, read_periodic
 from hpcflow.program.program import Bounds
 from hpcflow.regions import Region, inside, size_of, slices, tiles
+from hpcflow.secrets import redact
 
 
 class Reader:
@@ -99,7 +100,7 @@ def _by_item(name: str, source: Source, stage: Stage, bad: list[Bad] | None) -> 
 
     def read(region: Region) -> Array:
         array, found = source.read_items(region)
-        bad.extend(replace(one, source=name) for one in found)
+        bad.extend(replace(one, source=name, item=redact(one.item), reason=redact(one.reason)) for one in found)
         return array
 
     return read

@@ -6,7 +6,9 @@ hash. A later run believes a receipt only where the bytes on disk still have tha
 inputs are as they were; so nothing has to be synced for a receipt to be safe.
 
 Each process appends to a file of its own, one line for a receipt, each with a checksum of its
-own: what a kill or a bad sector tore off is dropped, and that block is computed again.
+own: what a kill or a bad sector tore off is dropped, and that block is computed again. When a
+run is complete, the receipts that count are gathered in one file, which the manifests of the
+outputs answer for.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import base64
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+import threading
+from array import array as packed
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -32,6 +36,8 @@ from hpcflow.registry import Partial, call, get_op
 
 VERSION = 2
 """Raised when what a block's bytes depend on changes in hpcflow itself."""
+COMPLETE = "complete.jsonl"
+"""The one journal that is left of a stage that is complete."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class Receipt:
     """For each source: the state it was in, and the hash of what was read of it."""
     partials: Mapping[str, Partial] = field(default_factory=dict)
     bad: tuple[Bad, ...] = ()
+    mark: int = field(default=0, compare=False)
+    """The checksum of its line, which tells it from other receipts of the same block."""
 
     def line(self) -> bytes:
         """As it stands in the journal: checksum, then JSON."""
@@ -71,6 +79,7 @@ def parse(line: bytes) -> Receipt | None:
         {name: (state, content) for name, (state, content) in record["inputs"].items()},
         {name: tuple(_unpack(*packed) for packed in arrays) for name, arrays in record["partials"].items()},
         tuple(Bad(*one) for one in record["bad"]),
+        int(checksum, 16),
     )
 
 
@@ -83,21 +92,80 @@ def _unpack(dtype: str, shape: list[int], content: str) -> Any:
     return np.frombuffer(base64.b64decode(content), dtype).reshape(shape)
 
 
-def append(folder: str, run: str, receipts: list[Receipt]) -> None:
-    """Add receipts to this process's own journal of one run, in one write."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with Path(folder, f"{run}-{socket.gethostname()}-{os.getpid()}.jsonl").open("ab", buffering=0) as journal:
-        journal.write(b"".join(receipt.line() for receipt in receipts))
+_appending = threading.Lock()
+
+
+def append(folder: str, run: str, receipts: Sequence[Receipt]) -> list[int]:
+    """Add receipts to this process's own journal of one run; returns their marks.
+
+    The folder is not made: it is gone when the run is over.
+    """
+    lines = [receipt.line() for receipt in receipts]
+    # What an earlier append may have torn off, on a full disk, ends with the line break.
+    content = memoryview(b"\n" + b"".join(lines))
+    path = f"{folder}/{run}-{socket.gethostname()}-{os.getpid()}.jsonl"
+    with _appending:
+        journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            while content:
+                content = content[os.write(journal, content) :]
+        finally:
+            os.close(journal)
+    return [_mark(line) for line in lines]
+
+
+def _mark(line: bytes) -> int:
+    return int(line[:16], 16)
 
 
 def read(folder: Path) -> Iterator[Receipt]:
     """Every receipt in a folder that is whole; one block may have several."""
     for path in sorted(folder.glob("*.jsonl")):
-        with path.open("rb") as file:
-            for line in file:
-                receipt = parse(line)
-                if receipt is not None:
-                    yield receipt
+        yield from read_file(path)
+
+
+def read_file(path: Path) -> Iterator[Receipt]:
+    """Every receipt of one journal that is whole."""
+    with path.open("rb") as file:
+        for line in file:
+            receipt = parse(line)
+            if receipt is not None:
+                yield receipt
+
+
+class Marks:
+    """Which receipt counts for each block of a stage; eight bytes for each."""
+
+    def __init__(self, blocks: int) -> None:
+        self._marks = packed("Q", bytes(8 * blocks))
+
+    def __setitem__(self, number: int, mark: int) -> None:
+        self._marks[number] = mark
+
+    def gather(self, folder: Path) -> int:
+        """Leave only one journal, of the receipts that count; how many blocks have none."""
+        journals = sorted(folder.glob("*.jsonl"))
+        part = folder / f"{COMPLETE}.part"
+        wanted = packed("Q", self._marks)
+        with part.open("wb") as complete:
+            for path in journals:
+                with path.open("rb") as journal:
+                    for line in journal:
+                        receipt = parse(line)
+                        if receipt is not None and receipt.number < len(wanted) and receipt.mark:
+                            if wanted[receipt.number] != receipt.mark:
+                                continue
+                            wanted[receipt.number] = 0
+                            complete.write(line)
+            complete.flush()
+            os.fsync(complete.fileno())
+        missing = sum(mark != 0 for mark in wanted)
+        if not missing:
+            part.replace(folder / COMPLETE)
+            for path in folder.iterdir():
+                if path.name != COMPLETE:
+                    path.unlink(missing_ok=True)
+        return missing
 
 
 def stage_key(stage: Stage) -> str:
@@ -129,7 +197,7 @@ def stage_key(stage: Stage) -> str:
 
 def _layout(target: Any) -> dict[str, Any]:
     """How a target stores its bytes: dtype, chunks, codec; not where."""
-    return {name: value for name, value in asdict(target).items() if name != "path"}
+    return {name: value for name, value in asdict(target).items() if name not in ("path", "key", "run")}
 
 
 @cache

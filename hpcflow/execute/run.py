@@ -7,30 +7,36 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import floor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hpcflow.clusters.base import Pool
-from hpcflow.errors import BlockError, RunError
-from hpcflow.execute.block import BlockResult, Failure, Job, check_blocks, run_blocks
+from hpcflow.errors import RunError, WorkerLost
+from hpcflow.execute.block import BlockResult, Failure, Job, check_blocks
+from hpcflow.execute.dispatch import Care, Dispatch, Work
+from hpcflow.execute.failures import failed, too_many
+from hpcflow.execute.faults import full
 from hpcflow.execute.fold import Fold
+from hpcflow.execute.guard import Guard
+from hpcflow.execute.manifest import Done, forget, publish
 from hpcflow.execute.prepare import needs_preparing, prepare, with_prepared
 from hpcflow.execute.progress import Progress
-from hpcflow.execute.receipts import Receipt, read, stage_key
+from hpcflow.execute.receipts import COMPLETE, Marks, Receipt, read, stage_key
+from hpcflow.execute.scratch import came_back, is_gone, remove
+from hpcflow.execute.space import expect_room, no_room
 from hpcflow.meta import Bad, Column, ItemSource, Target
 from hpcflow.planning.plan import Document, Plan
-from hpcflow.planning.stages import Stage
-from hpcflow.regions import size_of, unravel
+from hpcflow.planning.stages import Stage, gone_mark
+from hpcflow.regions import size_of
 from hpcflow.registry import Partial
 
-BATCH_SECONDS = 0.05
-"""Blocks shorter than this go several to a task: a task costs about a millisecond."""
-LARGEST_BATCH = 512
+T = TypeVar("T")
 CHECKED_TOGETHER = 16
 """Receipts that one task checks."""
 
@@ -41,6 +47,7 @@ class Outcome:
 
     executed: int = 0
     reused: int = 0
+    retried: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
     bad: dict[tuple[str, int], Bad] = field(default_factory=dict)
@@ -48,7 +55,15 @@ class Outcome:
 
 
 def run_plan(
-    plan: Plan, pool: Pool, outcome: Outcome, *, max_bad: float, progress: Progress, fresh: bool = False
+    plan: Plan,
+    pool: Pool,
+    outcome: Outcome,
+    *,
+    max_bad: float,
+    progress: Progress,
+    fresh: bool = False,
+    care: Care | None = None,
+    guard: Guard | None = None,
 ) -> None:
     """Run every stage of a plan in turn and publish its outputs.
 
@@ -65,19 +80,45 @@ def run_plan(
     progress : Progress
     fresh : bool
         Compute every block, also those that an earlier run has finished.
+    care : Care, optional
+        How often a block is tried, and how long it may take.
+    guard : Guard, optional
+        Ends workers that hang.
 
     Raises
     ------
     RunError
     """
-    allowed = _allowed(plan, max_bad)
     if fresh:
         shutil.rmtree(plan.run_dir / "receipts", ignore_errors=True)
+    doubtful = expect_room(plan)
     progress.start([(stage.name, stage.tasks) for stage in plan.stages])
-    for stage in plan.stages:
-        run_stage(plan, stage, pool, outcome, allowed=allowed, progress=progress)
+    for text in doubtful:
+        progress.note(text)
+    run = _Run(plan, pool, outcome, _allowed(plan, max_bad), progress, care or Care(), guard or Guard())
+    done = [run_stage(run, stage) for stage in plan.stages]
     for document in plan.documents:
         _render(plan, document, outcome)
+    publish(plan, done)
+    _clear(plan, done)
+    remove(plan)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all stages of one run share."""
+
+    plan: Plan
+    pool: Pool
+    outcome: Outcome
+    allowed: int
+    """Bad items."""
+    progress: Progress
+    care: Care
+    guard: Guard
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    absent: dict[str, Stage] = field(default_factory=dict)
+    """What a complete run has removed, and the stage that would make it again."""
 
 
 def _allowed(plan: Plan, max_bad: int | float) -> int:  # noqa: PYI041  (they mean different things)
@@ -87,26 +128,87 @@ def _allowed(plan: Plan, max_bad: int | float) -> int:  # noqa: PYI041  (they me
     return floor(max_bad * items)
 
 
-def run_stage(plan: Plan, stage: Stage, pool: Pool, outcome: Outcome, *, allowed: int, progress: Progress) -> None:
-    """Run the blocks of one stage that no earlier run has finished, a bounded number at a time."""
-    stage = _prepared(plan, stage, pool)
-    folder = plan.run_dir / "receipts" / f"{stage.name}-{stage_key(stage)}"
-    run = uuid.uuid4().hex[:12]
-    key = f"{stage.name}-{run}"
-    pool.install(key, Job(stage, str(folder.absolute()), run))
-    account = _Account(plan, stage, outcome, allowed, progress)
-    progress.stage(stage.name, stage.tasks)
-    targets = [write.target for write in stage.writes]
-    if folder.is_dir() and all(target.found() for target in targets):
-        for receipt in _still_good(pool, stage, key, folder):
+def run_stage(run: _Run, stage: Stage, *, again: bool = False) -> Done:
+    """Run the blocks of one stage that no earlier run has finished.
+
+    What a complete run has removed behind it is only made `again` where something needs it.
+    """
+    stage = _prepared(run.plan, stage, run.pool)
+    key = stage_key(stage)
+    folder = (run.plan.run_dir / "receipts" / f"{stage.name}-{key}").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    owned = _owned(stage, key, run.id)
+    work = Work(owned, f"{stage.name}-{run.id}{'-again' * again}", folder, run.id)
+    targets = [write.target for write in owned.writes]
+    gone = frozenset() if again else is_gone(run.plan, targets)
+    run.pool.install(work.key, Job(owned, str(folder), run.id, gone))
+    run.progress.stage(stage.name, stage.tasks)
+    account = _Account(run, owned)
+    # All of them are asked: each takes over what was left of it.
+    there = [_touch(target, target.adopt) for target in targets if target.path not in gone]
+    if all(there):
+        for receipt in _still_good(run.pool, work):
             account.reuse(receipt)
     if account.done < stage.tasks:
+        if gone:
+            run.outcome.reused -= account.done
+            return run_stage(run, stage, again=True)
+        _make_sources(run, stage)
         for target in targets:
+            forget(target.path)
             _touch(target, target.reopen if account.done else target.create)
-    for result in _results(pool, stage, key, account.finished):
+    reused = account.done
+    dispatch = Dispatch(run.pool, work, account.finished, care=run.care, guard=run.guard, progress=run.progress)
+    for result in dispatch.results():
+        run.outcome.retried += dispatch.take_retried()
         account.add(result)
-    for target in [*targets, *(reduce.target for reduce in stage.reduces)]:
-        _touch(target, target.finish)
+    account.check()
+    for target in [*targets, *(reduce.target for reduce in owned.reduces)]:
+        if target.path not in gone:
+            _touch(target, target.finish)
+            came_back(target.path)
+    run.absent.update(dict.fromkeys(gone, stage))
+    if reused < stage.tasks or not (folder / COMPLETE).exists():
+        _gather(account, folder, stage)
+    return Done(stage, key, folder / COMPLETE)
+
+
+def _make_sources(run: _Run, stage: Stage) -> None:
+    """Make what a stage reads and a complete run has removed."""
+    for source in stage.sources.values():
+        made_by = run.absent.pop(str(source.identity.get("path")), None)
+        if made_by is not None:
+            run.outcome.reused -= made_by.tasks
+            run_stage(run, made_by, again=True)
+
+
+def _owned(stage: Stage, key: str, run: str) -> Stage:
+    """The stage with its targets under names of this run."""
+    writes = tuple(replace(write, target=write.target.owned(key, run)) for write in stage.writes)
+    reduces = tuple(replace(reduce, target=reduce.target.owned(key, run)) for reduce in stage.reduces)
+    return replace(stage, writes=writes, reduces=reduces)
+
+
+def _gather(account: _Account, folder: Path, stage: Stage) -> None:
+    missing = account.marks.gather(folder)
+    if missing:
+        raise RunError(
+            f"expected a receipt for every block of the stage `{stage.name}` in `{folder}`, found {missing} missing\n"
+            "  hint: something else has removed them; run the same command again"
+        )
+
+
+def _clear(plan: Plan, done: Sequence[Done]) -> None:
+    """Remove what earlier runs with other parameters have left in the run's folder."""
+    keep = {one.receipts.parent.name for one in done}
+    for folder in (plan.run_dir / "receipts").iterdir():
+        if folder.name not in keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    stages = plan.run_dir / "stages"
+    kept = {name for target in plan.targets for name in (Path(target.path).name, gone_mark(target.path).name)}
+    for file in stages.iterdir() if stages.is_dir() else ():
+        if file.name not in kept:
+            file.unlink(missing_ok=True)
 
 
 def _prepared(plan: Plan, stage: Stage, pool: Pool) -> Stage:
@@ -123,13 +225,12 @@ def _prepared(plan: Plan, stage: Stage, pool: Pool) -> Stage:
 class _Account:
     """What is done of one stage."""
 
-    def __init__(self, plan: Plan, stage: Stage, outcome: Outcome, allowed: int, progress: Progress) -> None:
-        self.plan = plan
+    def __init__(self, run: _Run, stage: Stage) -> None:
+        self.run = run
         self.stage = stage
-        self.outcome = outcome
-        self.allowed = allowed
-        self.progress = progress
         self.finished = bytearray(stage.tasks)
+        self.marks = Marks(stage.tasks)
+        self.failed: list[BlockResult] = []
         self.done = 0
         self.folds = {reduce.node: Fold(stage, reduce) for reduce in stage.reduces}
         for reduce in stage.reduces:
@@ -138,141 +239,85 @@ class _Account:
     def reuse(self, receipt: Receipt) -> None:
         """Take in a block that an earlier run has finished."""
         if not self.finished[receipt.number]:
-            self.outcome.reused += 1
+            self.run.outcome.reused += 1
+            self.marks[receipt.number] = receipt.mark
             self._take(receipt.number, receipt.bad, receipt.partials, 0, 0)
 
     def add(self, result: BlockResult) -> None:
-        """Take in a block that was computed."""
+        """Take in a block that was computed, or failed for good."""
         if result.failure is not None:
-            raise _failed(self.plan, self.stage, result, result.failure)
-        self.outcome.executed += 1
-        self.outcome.bytes_read += result.bytes_read
-        self.outcome.bytes_written += result.bytes_written
+            self.failed.append(result)
+            return
+        self.run.outcome.executed += 1
+        self.run.outcome.bytes_read += result.bytes_read
+        self.run.outcome.bytes_written += result.bytes_written
+        self.marks[result.number] = result.mark
         self._take(result.number, result.bad, result.partials, result.bytes_read, result.bytes_written)
 
+    def check(self) -> None:
+        """Raise an error that names every block that failed."""
+        if self.failed:
+            raise failed(self.run.plan, self.stage, sorted(self.failed, key=lambda result: result.number))
+
     def _take(self, number: int, bad: Sequence[Bad], partials: Mapping[str, Partial], read: int, written: int) -> None:
+        outcome = self.run.outcome
         self.finished[number] = True
         self.done += 1
-        self.outcome.bad.update({(one.source, one.index): one for one in bad})
-        if len(self.outcome.bad) > self.allowed:
-            raise _too_many(self.plan, self.outcome, self.allowed)
+        outcome.bad.update({(one.source, one.index): one for one in bad})
+        if len(outcome.bad) > self.run.allowed:
+            raise too_many(self.run.plan, list(outcome.bad.values()), self.run.allowed)
         for name, partial in partials.items():
             self.folds[name].add(number, partial)
-        self.progress.block(self.stage.name, self.done, read, written, len(self.outcome.bad))
+        self.run.progress.block(self.stage.name, self.done, read, written, len(outcome.bad))
 
 
-def _touch(target: Target, act: Callable[[], None]) -> None:
+def _touch(target: Target, act: Callable[[], T]) -> T:
     try:
-        act()
+        return act()
     except OSError as error:
-        raise RunError(f"could not write to `{target.path}`: {error}") from error
+        raise (
+            no_room(target, error) if full(error) else RunError(f"could not write to `{target.path}`: {error}")
+        ) from error
 
 
-def _still_good(pool: Pool, stage: Stage, key: str, folder: Path) -> Iterator[Receipt]:
+def _still_good(pool: Pool, work: Work) -> Iterator[Receipt]:
     """The receipts of an earlier run whose blocks are as they were, checked on the workers."""
-    receipts = (one for one in read(folder) if one.number < stage.tasks)
+    receipts = (one for one in read(work.folder) if one.number < work.stage.tasks)
 
     def batches() -> Iterator[list[Receipt]]:
         while taken := list(islice(receipts, CHECKED_TOGETHER)):
             yield taken
 
-    for good in _windowed(pool, ((f"{stage.name}-check", check_blocks, key, taken) for taken in batches())):
+    for good in _windowed(pool, f"{work.stage.name}-check", work.key, batches()):
         yield from good
 
 
-def _results(pool: Pool, stage: Stage, key: str, finished: bytearray) -> Iterator[BlockResult]:
-    """The result of every block that is not finished, as they come."""
-    numbers = (number for number in range(stage.tasks) if not finished[number])
-    size = _Batch(2 * pool.info.workers * pool.info.threads, stage.tasks - sum(finished))
-
-    def calls() -> Iterator[tuple[Any, ...]]:
-        while taken := list(islice(numbers, size.next())):
-            yield f"{stage.name}-{taken[0]}", run_blocks, key, taken
-
-    for results in _windowed(pool, calls()):
-        size.saw(results)
-        yield from results
-
-
-class _Batch:
-    """How many blocks go into a task: one, or more where blocks are too short to be worth one each."""
-
-    def __init__(self, shares: int, left: int) -> None:
-        self.size = 1
-        self.shares = shares
-        self.left = left
-
-    def next(self) -> int:
-        """How many to take now; every thread gets its share of the last ones."""
-        taken = max(1, min(self.size, self.left // self.shares))
-        self.left -= taken
-        return taken
-
-    def saw(self, results: Sequence[BlockResult]) -> None:
-        """Learn from blocks that are done; grow slowly."""
-        each = sum(result.seconds for result in results) / len(results)
-        self.size = max(1, min(int(BATCH_SECONDS / max(each, 1e-6)), 2 * self.size, LARGEST_BATCH))
-
-
-def _windowed(pool: Pool, calls: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
-    """What the calls return, as they end; never more than a window of them under way."""
+def _windowed(pool: Pool, name: str, key: str, batches: Iterator[list[Receipt]]) -> Iterator[list[Receipt]]:
+    """What holds of each batch, as they are checked; never more than a window of them under way."""
     done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
     under_way: set[Future[Any]] = set()
     window = 2 * pool.info.workers * pool.info.threads + 1
     try:
         while True:
-            for call in islice(calls, window - len(under_way)):
-                future = pool.submit(*call)
+            for batch in islice(batches, window - len(under_way)):
+                future = pool.submit(name, check_blocks, key, batch)
                 under_way.add(future)
                 future.add_done_callback(done.put)
             if not under_way:
                 return
             future = done.get()
             under_way.discard(future)
-            yield future.result()
+            # What a dead worker was to check is computed again.
+            with suppress(WorkerLost):
+                yield future.result()
     finally:
         for future in under_way:
             future.cancel()
 
 
-def _failed(plan: Plan, stage: Stage, result: BlockResult, failure: Failure) -> BlockError:
-    node = failure.node.split("[")[0]
-    location = plan.flow.nodes[node].location if node in plan.flow.nodes else None
-    index = list(unravel(result.number, stage.grid))
-    region = ", ".join(f"{a}:{b}" for a, b in stage.region(result.number))
-    lines = [f"{location}: error: `{node}` failed in block {index} [{region}] of the stage `{stage.name}`"]
-    if failure.item is not None:
-        lines = [f"{location}: error: `{failure.item}` could not be read: {failure.message}"]
-        lines.append(f"  in block {index} [{region}] of the stage `{stage.name}`")
-        lines.append("  hint: the flow mixes items, so none of them can be set apart; take it out of the source")
-    else:
-        lines.append(f"  {failure.message}")
-        lines += [f"  read from `{path}`" for path in _files(plan, node)]
-    return BlockError("\n".join(lines))
-
-
-def _files(plan: Plan, node: str) -> list[str]:
-    """The files behind a failed node."""
-    if node not in plan.flow.nodes:
-        return []
-    one = plan.flow.nodes[node]
-    if one.source is not None:
-        return [str(one.params["path"])] if "path" in one.params else []
-    return [path for name in one.of for path in _files(plan, name)]
-
-
-def _too_many(plan: Plan, outcome: Outcome, allowed: int) -> RunError:
-    bad = list(outcome.bad.values())
-    location = plan.flow.nodes[bad[0].source].location
-    counted = f"{len(bad)} item" + ("" if len(bad) == 1 else "s")
-    lines = [f"{location}: error: {counted} could not be read, {allowed} allowed"]
-    lines += [f"  {one.item}: {one.reason}" for one in bad[:20]]
-    lines.append("  hint: mend or remove them, or set some apart with `--max-bad 10%`")
-    return RunError("\n".join(lines))
-
-
 def _render(plan: Plan, document: Document, outcome: Outcome) -> None:
     columns = [_column(plan, name, target, outcome.bad) for name, target in document.columns]
+    forget(document.sink.sink.path)
     try:
         text = document.render.render(columns)
     except OSError as error:

@@ -7,6 +7,7 @@ cut along the same leading axes. A reduction's result is what a later stage read
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
@@ -35,13 +36,23 @@ class Stored:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The file as it stands, once an earlier stage has written it."""
-        status = Path(self.path).stat()
-        return {"path": self.path, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        """The file as it stands, or stood: a complete run removes what only its stages needed."""
+        try:
+            status = Path(self.path).stat()
+        except FileNotFoundError:
+            size, mtime_ns = json.loads(gone_mark(self.path).read_bytes())
+        else:
+            size, mtime_ns = status.st_size, status.st_mtime_ns
+        return {"path": self.path, "size": size, "mtime_ns": mtime_ns}
 
     def read(self, region: Region) -> Array:
         """The elements in `region`, from the finished file."""
         return _stored(self.path, str(self.identity)).read(region)
+
+
+def gone_mark(path: str) -> Path:
+    """The file that says what a removed array was: size, and time of the last change."""
+    return Path(path + ".gone")
 
 
 @lru_cache(maxsize=64)

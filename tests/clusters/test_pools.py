@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from concurrent.futures import wait
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,8 @@ def test_a_worker_that_died_is_replaced_and_knows_what_was_installed(processes):
     processes.install("lasting", 7)
     before = processes.submit("pid-0", os.getpid).result(30)
     os.kill(before, signal.SIGKILL)
+    with suppress(WorkerLost):  # given to the dead one, before the scheduler saw it die
+        processes.submit("pid-0", os.getpid).result(30)
     assert processes.submit("lasting-0", installed, "lasting").result(30) == 7
     assert processes.submit("pid-0", os.getpid).result(30) != before
     assert set(processes.submit("count-0", thread_counts).result(30).values()) == {1}
@@ -201,7 +204,7 @@ def test_a_result_that_was_taken_is_not_kept(processes):
 
 
 def test_a_task_that_kills_its_workers_is_lost(processes):
-    with pytest.raises(WorkerLost, match="died 4 times"):
+    with pytest.raises(WorkerLost, match="worker process died"):
         processes.submit("fatal-0", end_this_process).result(60)
     assert processes.submit("abs-0", abs, -1).result(60) == 1
 

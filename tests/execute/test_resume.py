@@ -14,6 +14,8 @@ import hpcflow
 from hpcflow.execute.receipts import Receipt, parse, read
 from hpcflow.meta import Bad
 from hpcflow.planning import blocks
+from hpcflow.planning.draft import Draft
+from hpcflow.sinks._parts import part_of
 
 FLOW = """
 flow: resume
@@ -135,10 +137,11 @@ def test_a_run_cut_short_is_taken_up(flow, monkeypatch):
     run(flow)
     first = outputs()
     run(flow, fresh=True)
-    for journal in Path("runs/resume/receipts").glob("smooth-*/*.jsonl"):
-        journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:5]))
-    Path("smooth.npy").rename("smooth.npy.part")
-    Path("smooth.zarr").rename("smooth.zarr.part")
+    (journal,) = Path("runs/resume/receipts").glob("smooth-*/*.jsonl")
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:5]))
+    key = journal.parent.name.removeprefix("smooth-")
+    for path in ("smooth.npy", "smooth.zarr"):
+        Path(path).rename(part_of(path, key, "0123456789ab"))
     executed, reused = run(flow)
     assert (executed, reused) == (BLOCKS - 5, BLOCKS + 5)
     assert outputs() == first
@@ -147,6 +150,32 @@ def test_a_run_cut_short_is_taken_up(flow, monkeypatch):
 def test_an_output_of_another_shape_is_replaced(flow):
     np.save("smooth.npy", np.zeros(3))
     assert run(flow) == (2 * BLOCKS, 0)
+
+
+TWO_WAYS = """
+flow: ways
+sources: {x: {from: npy, path: x.npy}}
+steps:
+  down: {op: softmax, of: x, axis: 0}
+  across: {op: softmax, of: down, axis: 1}
+sinks: {across: {to: npy, of: across, path: across.npy}}
+"""
+
+
+def test_what_only_stages_need_is_removed_and_made_again_where_it_is_needed(flow, monkeypatch):
+    monkeypatch.setattr(Draft, "cut_where_it_pays", lambda draft: draft.cut("down"))
+    Path("ways.yaml").write_text(TWO_WAYS)
+    executed, _ = run("ways.yaml")
+    assert [path.name for path in Path("runs/ways/stages").iterdir()] == ["down.npy.gone"]
+    first = Path("across.npy").read_bytes()
+    assert run("ways.yaml") == (0, executed)
+    Path("across.npy").write_bytes(first[:-1] + bytes([first[-1] ^ 1]))
+    again, reused = run("ways.yaml")
+    assert again + reused == executed
+    assert 1 < again < executed
+    assert Path("across.npy").read_bytes() == first
+    assert run("ways.yaml") == (0, executed)
+    assert [path.name for path in Path("runs/ways/stages").iterdir()] == ["down.npy.gone"]
 
 
 RECEIPTS = st.builds(

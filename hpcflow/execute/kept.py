@@ -1,0 +1,116 @@
+"""What a run keeps of itself in its folder, so that its outputs can be repaired by name alone.
+
+``flow.yaml`` is the flow as it was read, ``run.json`` its parameters and where it ran. A value
+from the environment stands there as ``${env:NAME}``, as in the flow; a password within a URL is
+struck out, and the flow's own file is then needed again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpcflow.digests import digest_json
+from hpcflow.errors import RunError
+from hpcflow.planning.plan import Plan
+from hpcflow.secrets import redact
+from hpcflow.spec.flow import Flow
+from hpcflow.spec.validate import load, loads
+
+
+def flow_key(flow: Flow) -> str:
+    """Tells whether a flow, with its parameters, is the one that a run had."""
+    return digest_json([flow.text, dict(flow.params)])
+
+
+def remember(plan: Plan, where: Mapping[str, Any]) -> None:
+    """Write down what a run is about to do."""
+    flow = plan.flow
+    text = redact(flow.text)
+    kept = {
+        "flow": flow.name,
+        "file": str(Path(flow.file).absolute()),
+        "directory": str(Path.cwd()),
+        "key": flow_key(flow),
+        "params": json.loads(redact(json.dumps(dict(flow.params), default=str))),
+        "budget": plan.budget,
+        **where,
+    }
+    _write(plan.run_dir / "flow.yaml", text)
+    _write(plan.run_dir / "run.json", json.dumps(kept, indent=1) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A run as it was."""
+
+    run_dir: Path
+    file: str
+    directory: str
+    key: str
+    params: Mapping[str, Any]
+    budget: int
+    cluster: str
+    workers: int
+    threads: int
+    max_bad: float
+
+    def flow(self) -> Flow:
+        """The flow with the parameters that the run had.
+
+        Raises
+        ------
+        RunError
+            Where neither the copy nor the flow's own file is what was run.
+        """
+        copy = self.run_dir / "flow.yaml"
+        flow = loads(copy.read_text(encoding="utf-8"), str(copy), self.params)
+        if flow_key(flow) == self.key:
+            return flow
+        if Path(self.file).exists():
+            flow = load(self.file)
+            if flow_key(flow) == self.key:
+                return flow
+        raise RunError(
+            f"expected in `{copy}` the flow that was run, found another\n"
+            f"  hint: run `{self.file}` again with the parameters it had; what is sound is not computed again"
+        )
+
+
+def recall(run_dir: str | Path) -> Kept:
+    """What a run has kept of itself.
+
+    Raises
+    ------
+    RunError
+        Where it has kept nothing.
+    """
+    path = Path(run_dir, "run.json")
+    try:
+        kept = json.loads(path.read_bytes())
+        names = ("file", "directory", "key", "params", "budget", "cluster", "workers", "threads", "max_bad")
+        return Kept(Path(run_dir), **{name: kept[name] for name in names})
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RunError(
+            f"expected `{path}` to say how the output was made, found that it does not\n"
+            "  hint: run the flow again; what is sound is not computed again"
+        ) from None
+
+
+def earlier_budget(flow: Flow, run_dir: Path, workers: int, threads: int) -> int | None:
+    """The budget that an earlier run of the same flow had, on as many workers and threads."""
+    try:
+        kept = recall(run_dir)
+    except RunError:
+        return None
+    same = (kept.key, kept.workers, kept.threads) == (flow_key(flow), workers, threads)
+    return kept.budget if same else None

@@ -1,0 +1,149 @@
+"""What says that an output is complete, and of which bytes it consists.
+
+`.NAME.manifest.json` beside the output NAME is renamed into place after everything else, and
+removed before anything of the output is touched again: an output without one is not complete.
+It holds the hash of each part that is no block (metadata, headers, whole documents) and of the
+journal of receipts, which holds that of each block; and a hash of itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpcflow.digests import digest_file, digest_json
+from hpcflow.meta import ArraySink, Meta, Target
+from hpcflow.planning.plan import Plan
+from hpcflow.planning.stages import Stage
+from hpcflow.regions import Region, block_region, grid, unravel, whole
+from hpcflow.registry import function
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Done:
+    """A stage that is complete."""
+
+    stage: Stage
+    key: str
+    receipts: Path
+    """Its journal."""
+
+
+def manifest_of(output: str | Path) -> Path:
+    """Where the manifest of an output stands."""
+    path = Path(output)
+    return path.with_name(f".{path.name}.manifest.json")
+
+
+def copy_of(run_dir: str | Path, output: str | Path) -> Path:
+    """Where the run's folder keeps a copy of an output's manifest."""
+    return Path(run_dir, "manifests", f"{Path(output).name}-{digest_json(str(output))[:8]}.json")
+
+
+def forget(output: str) -> None:
+    """Say that an output is not complete: it is about to be written."""
+    manifest_of(output).unlink(missing_ok=True)
+
+
+def publish(plan: Plan, done: Sequence[Done]) -> None:
+    """Write the manifest of every output of a plan whose blocks and documents are complete."""
+    hashes = {one.receipts: digest_file(str(one.receipts)) for one in done}
+    for sink in plan.flow.sinks.values():
+        place = sink.sink.path
+        body: dict[str, Any] = {
+            "version": VERSION,
+            "output": sink.name,
+            "flow": plan.flow.name,
+            "path": place,
+            "run_dir": str(plan.run_dir.absolute()),
+        }
+        if isinstance(sink.sink, ArraySink):
+            (one,) = [one for one in done if any(write.target.path == place for write in one.stage.writes)]
+            (target,) = [write.target for write in one.stage.writes if write.target.path == place]
+            body |= {
+                "files": target.documents(),
+                "array": {**_array(target.meta), "sink": sink.use, "params": dict(sink.params)},
+                "blocks": {
+                    "domain": list(one.stage.domain),
+                    "block": list(one.stage.block),
+                    "stage": one.stage.name,
+                    "key": one.key,
+                    "receipts": str(one.receipts),
+                    "hash": hashes[one.receipts],
+                },
+            }
+        else:
+            body["files"] = {"": digest_file(place)}
+        copy = copy_of(plan.run_dir, place)
+        copy.parent.mkdir(exist_ok=True)
+        _write(copy, body)
+        _write(manifest_of(place), body)
+
+
+def _write(path: Path, body: Mapping[str, Any]) -> None:
+    text = json.dumps({**body, "checksum": digest_json(_plain(body))}, indent=1, sort_keys=True) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8", errors="replace") == text:
+        return
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _plain(body: Mapping[str, Any]) -> Any:
+    """As it comes back from a file: lists for tuples."""
+    return json.loads(json.dumps(body))
+
+
+def parse(text: str) -> dict[str, Any] | None:
+    """The content of a manifest; `None` where a byte of it has changed."""
+    try:
+        body = json.loads(text)
+        checksum = body.pop("checksum")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
+    again = json.dumps({**body, "checksum": checksum}, indent=1, sort_keys=True) + "\n"
+    return body if checksum == digest_json(body) and again == text else None
+
+
+def _array(meta: Meta) -> dict[str, Any]:
+    return {"shape": list(meta.shape), "dtype": np.lib.format.dtype_to_descr(meta.dtype), "dims": list(meta.dims)}
+
+
+def target_at(body: Mapping[str, Any], path: str) -> Target:
+    """The array of a manifest, at the place where it stands now."""
+    array = body["array"]
+    descr: Any = array["dtype"]
+    if not isinstance(descr, str):
+        descr = [tuple(one) for one in descr]
+    dtype = np.lib.format.descr_to_dtype(descr)
+    sink = function("sinks", array["sink"])(**{**array["params"], "path": path})
+    target: Target = sink.target(Meta(tuple(array["shape"]), dtype, tuple(array["dims"])))
+    return target
+
+
+def regions(body: Mapping[str, Any]) -> Iterator[tuple[int, Region]]:
+    """The number and the place of each block of an array."""
+    domain, block = body["blocks"]["domain"], body["blocks"]["block"]
+    counts = grid(domain, block)
+    rest = whole(tuple(body["array"]["shape"][len(domain) :]))
+    total = 1
+    for n in counts:
+        total *= n
+    for number in range(total):
+        yield number, block_region(unravel(number, counts), domain, block) + rest

@@ -1,0 +1,51 @@
+"""Arrays that only the stages of one run need: removed when it is complete, made again where one is damaged.
+
+What a removed array was stays beside its place, so that the receipts of the stages behind it
+still say of what their blocks were made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from hpcflow.meta import Target
+from hpcflow.planning.plan import Plan
+from hpcflow.planning.stages import gone_mark
+
+
+def scratch(plan: Plan) -> frozenset[str]:
+    """The arrays in the run's folder that no document is made from."""
+    kept = {target.path for document in plan.documents for _, target in document.columns}
+    stages = plan.run_dir / "stages"
+    written = (write.target.path for stage in plan.stages for write in stage.writes)
+    return frozenset(path for path in written if Path(path).parent == stages and path not in kept)
+
+
+def is_gone(plan: Plan, targets: Iterable[Target]) -> frozenset[str]:
+    """Those of some targets that a complete run has removed."""
+    known = scratch(plan)
+    paths = (target.path for target in targets)
+    return frozenset(p for p in paths if p in known and gone_mark(p).exists() and not Path(p).exists())
+
+
+def remove(plan: Plan) -> None:
+    """Remove them all, and note what they were."""
+    for path in scratch(plan):
+        with suppress(FileNotFoundError):
+            status = Path(path).stat()
+            gone_mark(path).write_text(json.dumps([status.st_size, status.st_mtime_ns]))
+            Path(path).unlink()
+
+
+def came_back(path: str) -> None:
+    """Let an array that was made again pass for what it was: its bytes are the same."""
+    mark = gone_mark(path)
+    if mark.exists():
+        size, mtime_ns = json.loads(mark.read_bytes())
+        if Path(path).stat().st_size == size:
+            os.utime(path, ns=(mtime_ns, mtime_ns))
+        mark.unlink()
