@@ -4,21 +4,21 @@ from __future__ import annotations
 
 # Only what `--help` needs: each command imports the rest when it runs.
 import json
+import logging
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
+from hpcflow import stopping
 from hpcflow.errors import Fault, FlowError, HpcflowError, Mismatch, MissingPackage
 from hpcflow.sizes import parse_share, parse_size
 
-WRONG, FAILED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+WRONG, FAILED, INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(
     name="hpcflow",
@@ -53,6 +53,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 def main() -> None:
     """Run the command that the command line names."""
+    stopping.listen()
+    # What is cut short, a read that failed among others, would be listed there as the process ends.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     app(prog_name="hpcflow")
 
 
@@ -96,6 +99,12 @@ def run(
         str | None, typer.Option(metavar="ADDRESS", help="Where Dask's dashboard listens. [127.0.0.1:8787]")
     ] = None,
     no_dashboard: Annotated[bool, typer.Option("--no-dashboard", help="Start no dashboard.")] = False,
+    retries: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Tries after the first, where a disk or a server fails.")
+    ] = 3,
+    deadline: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.1, help="The longest that one block may take.")
+    ] = None,
     quiet: Quiet = False,
     directory: Directory = None,
     as_json: Json = False,
@@ -112,12 +121,13 @@ def run(
             "fresh": fresh,
             "max_bad": _option("max-bad", parse_share, max_bad),
             "dashboard": False if no_dashboard else dashboard,
+            "retries": retries,
+            "deadline": deadline,
         }
         _work_in(directory)
         from hpcflow import api  # noqa: PLC0415
         from hpcflow.display import showing, summary  # noqa: PLC0415
 
-        signal.signal(signal.SIGTERM, _terminate)
         loaded = api.load(flow, _params(param))
         _warn(loaded.warnings)
         with showing(sys.stderr, quiet=quiet) as progress:
@@ -238,6 +248,28 @@ def schema() -> None:
 
 
 @app.command()
+def verify(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="What a run has written, such as out/edges.zarr.")],
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Compute what is damaged again.")] = False,
+    directory: Directory = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Hold an output against its manifest and receipts, byte for byte."""
+    with _errors(debug=debug):
+        _work_in(directory)
+        from hpcflow import api  # noqa: PLC0415
+
+        found = api.verify(output, repair=repair)
+        if as_json:
+            _print_json(found.to_json())
+        else:
+            typer.echo(str(found))
+        raise typer.Exit(0 if found.sound else FAILED)
+
+
+@app.command()
 def report(
     run_dir: Annotated[str, typer.Argument(metavar="RUN_DIR", help="A run's directory, such as runs/edges.")],
     *,
@@ -308,7 +340,6 @@ def fetch(
         from hpcflow import ingest  # noqa: PLC0415
         from hpcflow.display import fetched, tallying  # noqa: PLC0415
 
-        signal.signal(signal.SIGTERM, _terminate)
         with tallying(sys.stderr, quiet=quiet) as progress:
             done = ingest.fetch(urls, to, retry=retry, progress=progress, **given)
         if as_json:
@@ -318,11 +349,6 @@ def fetch(
         if not quiet:
             typer.echo(fetched(done.to_json()), err=True)
         raise typer.Exit(done.exit_code)
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    # As Ctrl-C does: the run ends its workers and writes its report on the way out.
-    raise SystemExit(TERMINATED)
 
 
 def _work_in(directory: str | None) -> None:
@@ -371,16 +397,16 @@ def _errors(*, debug: bool) -> Iterator[None]:
     except Exception as error:
         if debug:
             raise
-        typer.echo(_message(error), err=True)
+        from hpcflow.secrets import redact  # noqa: PLC0415
+
+        typer.echo(redact(_message(error)), err=True)
         raise typer.Exit(_code(error)) from None
     except KeyboardInterrupt:
-        if debug:
-            raise
-        typer.echo("interrupted; the same command goes on where it stopped", err=True)
+        typer.echo(stopping.told(INTERRUPTED), err=True)
         raise typer.Exit(INTERRUPTED) from None
     except SystemExit as stop:
-        if stop.code == TERMINATED:
-            typer.echo("terminated; the same command goes on where it stopped", err=True)
+        if isinstance(stop.code, int) and (text := stopping.told(stop.code)):
+            typer.echo(text, err=True)
         raise
 
 

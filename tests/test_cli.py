@@ -122,7 +122,7 @@ def test_check_imports_no_scheduler_and_no_libraries_of_kernels(folder):
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "check", "ops", "schema", "report"])
+@pytest.mark.parametrize("command", ["run", "plan", "check", "verify", "ops", "schema", "report"])
 def test_every_command_has_help(command):
     result = call(command, "--help")
     assert result.exit_code == 0
@@ -137,7 +137,7 @@ def test_version():
 
 def test_every_option_reaches_the_run(fake):
     given = "-p plane=x.npy -p sigma=3 -p on=true --cluster threads --workers 2 --threads 3 --memory 1.5G --run-dir r"
-    given += " --fresh --max-bad 10% --dashboard :8080 --quiet"
+    given += " --fresh --max-bad 10% --dashboard :8080 --retries 5 --deadline 60 --quiet"
     result = call("run", "tiny.yaml", *given.split())
     assert result.exit_code == 0, result.stderr
     assert fake.calls["load"] == ("tiny.yaml", {"plane": "x.npy", "sigma": 3, "on": True})
@@ -152,6 +152,8 @@ def test_every_option_reaches_the_run(fake):
         "fresh": True,
         "max_bad": 0.1,
         "dashboard": ":8080",
+        "retries": 5,
+        "deadline": 60,
     }
 
 
@@ -159,8 +161,9 @@ def test_left_out_options_leave_the_choice_to_the_run(fake):
     assert call("run", "tiny.yaml", "--no-dashboard").exit_code == 0
     options = fake.calls["run"]
     options.pop("progress")
-    nothing = dict.fromkeys(("workers", "threads", "memory", "run_dir"))
-    assert options == {**nothing, "cluster": "local", "fresh": False, "max_bad": 0, "dashboard": False}
+    nothing = dict.fromkeys(("workers", "threads", "memory", "run_dir", "deadline"))
+    chosen = {"cluster": "local", "fresh": False, "max_bad": 0, "dashboard": False, "retries": 3}
+    assert options == {**nothing, **chosen}
 
 
 def test_results_go_to_stdout_and_all_else_to_stderr(fake):
