@@ -17,6 +17,10 @@ from hpcflow.errors import Mismatch
 T = TypeVar("T")
 REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
+CREDENTIALS = re.compile(r"(?<=://)[^\s/@\"'`]+(?=@)")
+"""User and password of a URL."""
+STRUCK = "***"
+
 _revealed: dict[str, str] = {}
 """Every form of a value that this process has seen, and the reference to show in its place."""
 
@@ -61,7 +65,11 @@ def _look_up(match: re.Match[str]) -> str:
 
 
 def redact(text: str) -> str:
-    """The text with every value that `reveal` has given out replaced by its reference."""
+    """The text without credentials.
+
+    Every value that `reveal` has given out is replaced by its reference, and what stands before
+    the ``@`` of a URL by ``***``.
+    """
     for form in sorted(_revealed, key=len, reverse=True):
         text = text.replace(form, _revealed[form])
-    return text
+    return CREDENTIALS.sub(STRUCK, text)
