@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench fault clean
 
 # Label the photos in data/photos: out/labels.parquet, out/labels.png.
 run: $(VENV)/.models
@@ -13,6 +13,11 @@ run: $(VENV)/.models
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# The faults of docs/reliability.md, as often as it says; about an hour. Another share of that:
+# make fault HPCFLOW_FAULT_SHARE=0.1, and the same faults again: HPCFLOW_SEED=…
+fault: $(VENV)/.test
+	HPCFLOW_FAULT=full $(BIN)/python -m pytest tests/fault -s
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -1,0 +1,169 @@
+"""Runs of the command line to do harm to, and what must be left of them."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+from hpcflow.execute.receipts import read
+
+ROOT = Path(__file__).parents[2]
+ADDON = Path(__file__).parent / "addon"
+FULL = os.environ.get("HPCFLOW_FAULT") == "full"
+SIDE, BLOCK = 64, 16
+BLOCKS = (SIDE // BLOCK) ** 2
+PATIENCE = 120.0
+
+FLOW = """
+flow: fault
+block: [{block}, {block}]
+sources:
+  x: {{from: npy, path: x.npy, dims: [y, x]}}
+steps:
+  smooth: {{op: gaussian, of: x, sigma: 1.0}}
+  held: {{op: trouble, of: x, kind: {kind}, at: {at}, seconds: {seconds}}}
+  both: {{op: expr, expr: "smooth + held"}}
+  total: {{op: sum, of: both}}
+sinks:
+  tiled: {{to: zarr, of: both, path: out/tiled.zarr, chunks: [{block}, {block}], codec: {codec}}}
+  plain: {{to: npy, of: both, path: out/plain.npy}}
+  total: {{to: json, of: total, path: out/total.json}}
+"""
+
+
+def times(quick, full):
+    """How often a test repeats itself in this profile."""
+    share = float(os.environ.get("HPCFLOW_FAULT_SHARE", "1"))
+    return max(quick, round(full * share)) if FULL else quick
+
+
+class Case:
+    """A flow in a folder of its own, run by the command line in processes of their own."""
+
+    def __init__(self, folder, *, side=SIDE, block=BLOCK, kind="none", at=-1.0, seconds=0.03, codec="auto"):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.mark = uuid.uuid4().hex
+        rng = np.random.default_rng(7)
+        np.save(self.folder / "x.npy", rng.random((side, side)))
+        self.blocks = (side // block) ** 2
+        text = FLOW.format(kind=kind, at=at, seconds=seconds, block=block, codec=codec)
+        (self.folder / "flow.yaml").write_text(text)
+
+    def plant(self, number, value):
+        """Set the middle of one block to a number that sets the trouble off."""
+        x = np.load(self.folder / "x.npy")
+        row, column = divmod(number, SIDE // BLOCK)
+        x[row * BLOCK + BLOCK // 2, column * BLOCK + BLOCK // 2] = value
+        np.save(self.folder / "x.npy", x)
+
+    def environment(self, **more):
+        """Of every process of this case, which its mark tells from all others."""
+        path = os.pathsep.join([str(ROOT), str(ADDON)])
+        return {**os.environ, "PYTHONPATH": path, "FAULT_MARK": self.mark, **more}
+
+    def command(self, *options, cluster="local"):
+        """What starts a run."""
+        start = [sys.executable, "-m", "hpcflow", "run", "flow.yaml", "--no-dashboard", "--cluster", cluster]
+        return [*start, *map(str, options)]
+
+    def start(self, *options, cluster="local", before=(), **more):
+        """Start a run in a session of its own."""
+        log = (self.folder / "log.txt").open("ab")
+        with log:
+            return subprocess.Popen(
+                [*before, *self.command(*options, cluster=cluster)],
+                cwd=self.folder,
+                env=self.environment(**more),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def run(self, *options, cluster="local", **more):
+        """Run to the end; the exit code."""
+        return self.start(*options, cluster=cluster, **more).wait(PATIENCE)
+
+    @property
+    def log(self):
+        """All that was printed."""
+        return (self.folder / "log.txt").read_text(errors="replace")
+
+    @property
+    def report(self):
+        """Of the last run."""
+        return json.loads((self.folder / "runs/fault/report.json").read_text())
+
+    def receipts(self):
+        """The numbers of the blocks that have a whole receipt."""
+        folders = list((self.folder / "runs/fault/receipts").glob("*"))
+        return {receipt.number for folder in folders for receipt in read(folder)}
+
+    def wait_for(self, receipts, process):
+        """Wait until some blocks are finished."""
+        until = time.monotonic() + PATIENCE
+        while len(self.receipts()) < receipts:
+            assert process.poll() is None, self.log
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    def outputs(self):
+        """The hash of every file that the run has left for others."""
+        return tree(self.folder / "out", lambda path: not path.name.endswith(".manifest.json"))
+
+    def processes(self):
+        """The processes of this case that are alive."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+                if self.mark.encode() in (folder / "environ").read_bytes() and state != "Z":
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+        return found
+
+    def workers(self):
+        """The processes that compute."""
+        found = []
+        for pid in self.processes():
+            try:
+                if "--multiprocessing-fork" in Path(f"/proc/{pid}/cmdline").read_text():
+                    found.append(pid)
+            except OSError:
+                continue
+        return found
+
+    def gone(self, seconds):
+        """Whether no process of this case is left, within some seconds."""
+        until = time.monotonic() + seconds
+        while self.processes():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def kill(self):
+        """End what is left."""
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def tree(folder, wanted=lambda path: True):
+    """The hash of each file below a folder, by its name."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and wanted(path)
+    }

@@ -1,0 +1,87 @@
+"""SIGKILL of everything, at any moment; then run again."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from harness import FULL, times
+
+pytestmark = pytest.mark.timeout(3600 if FULL else 300)
+
+
+def test_the_whole_group_is_killed(case, clean, rng, figures):
+    expected, usual = clean.outputs(), clean.report["seconds"]
+    overheads = []
+    rounds = times(3, 50)
+    for i in range(rounds):
+        one = case(f"kill-{i}")
+        process = one.start()
+        time.sleep(rng.uniform(0.2, 0.5 + usual["total"]))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert one.gone(10)
+        finished = len(one.receipts())
+        assert one.run() == 0, one.log
+        report = one.report
+        assert one.outputs() == expected
+        assert report["tasks"]["reused"] == finished
+        assert report["tasks"]["executed"] == one.blocks - finished
+        work = usual["compute"] * report["tasks"]["executed"] / one.blocks
+        overheads.append(report["seconds"]["compute"] - work)
+        shutil.rmtree(one.folder)
+    middle = sorted(overheads)[len(overheads) // 2]
+    figures(rounds=rounds, identical=rounds, recomputed=0, resume_overhead_s=round(middle, 2))
+    if FULL:
+        assert middle < 2
+
+
+CALLS = {
+    "rename": "rename,renameat,renameat2",
+    "fsync": "fsync",
+    "write": "write,pwrite64",
+    "mkdir": "mkdir,mkdirat",
+}
+
+
+def _traced(one, calls, *, kill_at=None):
+    log = one.folder / "strace.txt"
+    command = ["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={calls}"]
+    if kill_at is not None:
+        command += ["-e", f"inject={calls}:signal=SIGKILL:when={kill_at}"]
+    code = one.start(cluster="synchronous", before=command, PYTHONDONTWRITEBYTECODE="1").wait(120)
+    lines = log.read_text(errors="replace").splitlines()
+    threads = [line.split(" ", 1)[0] for line in lines if re.match(r"\d+ +\w+\(", line)]
+    return code, max((threads.count(one) for one in set(threads)), default=0)
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+@pytest.mark.parametrize("calls", CALLS)
+def test_every_crash_point(calls, case, rng, figures):
+    small = {"side": 32, "block": 16, "seconds": 0}
+    reference = case("reference", **small)
+    permitted = subprocess.run(["strace", "-qq", "-e", "trace=none", "true"], capture_output=True, check=False)
+    if permitted.returncode:
+        pytest.skip(f"strace is not permitted here: {permitted.stderr.decode()[:80]}")
+    code, points = _traced(reference, CALLS[calls])
+    assert code == 0, reference.log
+    assert points > 3
+    expected = reference.outputs()
+    chosen = sorted(rng.sample(range(1, points + 1), min(times(1, points), points)))
+    killed = 0
+    for point in chosen:
+        one = case(f"{calls}-{point}", **small)
+        code, _ = _traced(one, CALLS[calls], kill_at=point)
+        killed += code != 0
+        assert one.gone(10)
+        finished = len(one.receipts())
+        assert one.run(cluster="synchronous") == 0, (point, one.log)
+        assert one.outputs() == expected, point
+        assert one.report["tasks"]["reused"] == finished, point
+        shutil.rmtree(one.folder)
+    # Which thread makes how many of the calls is not the same in every run: a point may not be reached.
+    assert killed or len(chosen) < 4, "no point was reached"
+    figures(calls=calls, points=points, tried=len(chosen), killed=killed, recovered=len(chosen))
