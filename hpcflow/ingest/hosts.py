@@ -13,13 +13,15 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from time import time
+from time import monotonic, time
 
 from hpcflow.ingest.failures import PATIENCE, Failure
 from hpcflow.ingest.locks import give, take
 from hpcflow.ingest.urls import key
 
 MOST_SLOTS = 4096
+KEPT = 0.2
+"""Seconds for which a slot may go from request to request before others get at it."""
 GLANCE = 0.004
 """Seconds between looks at whether another process has closed a gate: less than a request is on its way."""
 
@@ -33,16 +35,37 @@ class Host:
         self._gate = f"{folder}/{name[:32]}"
         self._looked = (0.0, 0.0)
         self._free = list(range(slots))
+        self._kept: list[tuple[int, float]] = []
+        """Slots that go from one request to the next, and since when they are held."""
+        self._waiting = 0
         self._turns = asyncio.Semaphore(slots)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """Hold one of the host's slots."""
-        async with self._turns:
-            number = await _until_taken(self._take)
-            try:
-                yield
-            finally:
+        self._waiting += 1
+        try:
+            await self._turns.acquire()
+        except BaseException:
+            self._waiting -= 1
+            self._tidy()
+            raise
+        self._waiting -= 1
+        held = self._kept.pop() if self._kept else None
+        try:
+            held = held or (await _until_taken(self._take), monotonic())
+            yield
+        finally:
+            if held is not None:
+                self._kept.append(held)
+            self._turns.release()
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Give back the slots that no one here waits for, or that others have waited for long enough."""
+        for number, since in list(self._kept):
+            if not self._waiting or monotonic() - since > KEPT:
+                self._kept.remove((number, since))
                 give(self._locks, self._first + number)
                 self._free.append(number)
 

@@ -249,7 +249,9 @@ def _alone(folder: str, name: str, *options: str) -> tuple[float, int]:
     command = [sys.executable, "-m", "hpcflow", "fetch", f"{folder}/{name}.txt", "--to", f"{folder}/{name}", "-q"]
     begun = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([*command, "--cache", f"{folder}/cache-{name}", *options], env=environment)
+    process = subprocess.Popen(
+        [*command, "--cache", f"{folder}/cache-{name}", *options], env=environment, stdout=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     assert os.waitstatus_to_exitcode(status) in (0, 3)
     process.returncode = 0

@@ -59,6 +59,8 @@ class Faulty:
             kind = path.partition("/")[0].replace("-", "_")
             fault: Callable[..., object] = getattr(self, kind, self.ok)
             return await fault(request, path, self.body(path))
+        except ConnectionError:  # the client has had enough
+            return web.Response()
         finally:
             self.at_once -= 1
 
