@@ -35,9 +35,10 @@ class PrivateAddress(OSError):
 
 
 class PublicResolver(AbstractResolver):
-    """Looks names up, and knows only public addresses."""
+    """Looks names up, and knows only public addresses, but for one host that the user named."""
 
-    def __init__(self) -> None:
+    def __init__(self, trusted: str | None = None) -> None:
+        self._trusted = trusted
         self._names = ThreadedResolver()
 
     async def resolve(
@@ -51,7 +52,7 @@ class PublicResolver(AbstractResolver):
             Where one of them is private.
         """
         found = await self._names.resolve(host, port, family)
-        if any(is_private(one["host"]) for one in found):
+        if host != self._trusted and any(is_private(one["host"]) for one in found):
             raise PrivateAddress(f"{host} has a private address")
         return found
 

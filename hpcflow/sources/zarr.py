@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from hpcflow.errors import Mismatch, MissingPackage, RunError
+from hpcflow.ingest.urls import WEB, scheme
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.regions import Region, Shape, shape_of, size_of
@@ -116,7 +118,7 @@ def _open(path: str, component: str, options: str) -> Any:
 
     if "://" not in path and not Path(path).exists():
         raise FileNotFoundError(2, "No such file or directory", path)
-    storage = {"storage_options": reveal(json.loads(options))} if "://" in path else {}
+    storage: dict[str, Any] = {"storage_options": _storage(path, options)} if "://" in path else {}
     try:
         found = library.open(reveal(path), path=component or None, mode="r", **storage)
     except library.errors.NodeNotFoundError as error:
@@ -141,6 +143,15 @@ def _open(path: str, component: str, options: str) -> Any:
             hint=_choices(found, component),
         )
     return found
+
+
+def _storage(path: str, options: str) -> dict[str, Any]:
+    given: dict[str, Any] = reveal(json.loads(options))
+    if scheme(path) not in WEB:
+        return given
+    from hpcflow.ingest.chunks import client_for  # noqa: PLC0415  (aiohttp: only where something is fetched)
+
+    return {"get_client": client_for(urlsplit(path).hostname or ""), **given}
 
 
 def _not_there(library: Any, path: str, component: str, storage: Mapping[str, Any]) -> Mismatch:

@@ -7,15 +7,18 @@ import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import zarr as store
+from aiohttp import web
 from faulty import Faulty, serving
 from PIL import Image
 
 import hpcflow
-from hpcflow.errors import BadItem, FlowError, RunError
+from hpcflow.errors import BadItem, FlowError, Mismatch, RunError
 from hpcflow.sources.images import images
 from hpcflow.sources.npy import npy
 from hpcflow.sources.raw import raw
 from hpcflow.sources.remote import remote
+from hpcflow.sources.zarr import zarr
 
 ROOT = Path(__file__).parents[2]
 
@@ -151,6 +154,34 @@ def test_text_as_counts_of_its_bytes(fetched):
     counts = whole(remote(path="memory://texts/*.txt", content="counts", fetch=fetched))
     assert counts.sum(axis=1).tolist() == [4, 0, 3_000_000]
     assert counts[0, ord("a")] == counts[0, ord("b")] == 2
+
+
+class Stored(Faulty):
+    """A folder of files, each with a fault first."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    async def store(self, request, path, body):
+        file = self.folder / path.partition("/")[2]
+        if self.asked[path] == 1:
+            return web.Response(status=503)
+        return web.FileResponse(file) if file.is_file() else web.Response(status=404)
+
+    async def away(self, request, path, body):
+        raise web.HTTPFound(f"http://127.0.0.1:{self.port}/store/{path.partition('/')[2]}")
+
+
+def test_a_zarr_array_over_http_is_read_with_patience_and_guarded(tmp_path, monkeypatch):
+    monkeypatch.setattr("hpcflow.ingest.failures.BASE", 0.01)
+    array = np.arange(600).reshape(20, 30)
+    store.create_array(str(tmp_path / "a.zarr"), data=array, chunks=(10, 10))
+    with serving(Stored(tmp_path)) as server:
+        assert np.array_equal(whole(zarr(path=server.url("store/a.zarr"))), array)
+        assert server.asked["store/a.zarr/c/1/2"] == 2
+        with pytest.raises(Mismatch, match="leads to a private address"):
+            zarr(path=server.url("away/a.zarr", "localhost"))
 
 
 FLOW = """
