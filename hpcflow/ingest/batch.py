@@ -101,7 +101,7 @@ async def fetch_async(
     to: str | PathLike[str] | None = None,
     *,
     retry: str | PathLike[str] | None = None,
-    max_bad: float = 0,
+    max_bad: int | float = 0,  # noqa: PYI041  (they mean different things)
     column: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     progress: Callable[[Tally], None] | None = None,
@@ -120,8 +120,8 @@ async def fetch_async(
         The manifest of an earlier fetch, of which only what failed is fetched. `source` is then
         only needed where URLs hold credentials, which manifests do not keep; `to` is the
         manifest's folder where it is left out.
-    max_bad : float
-        Items that may fail: a number of them if at least 1, else a fraction of all.
+    max_bad : int or float
+        Items that may fail: an integer is a number of them, a float from 0 to 1 a fraction of all.
     column : str, optional
         The list's column of URLs, where it is not called `url`.
     storage_options : mapping, optional
@@ -156,7 +156,7 @@ async def fetch_async(
                     progress(tally)
             tally.bytes = engine.received
             await asyncio.to_thread(made.publish)
-    allowed = int(max_bad) if max_bad >= 1 else floor(max_bad * tally.done)
+    allowed = max_bad if isinstance(max_bad, int) else floor(max_bad * tally.done)
     code = 0 if not tally.failed else 3 if tally.failed <= allowed else 1
     seconds = perf_counter() - begun
     counts = (tally.done, tally.ok, tally.cached, tally.failed, tally.bytes, seconds)

@@ -32,7 +32,7 @@ def urls(tmp_path, server):
     return path
 
 
-@pytest.mark.parametrize(("allowed", "code"), [("0", 1), ("1", 3), ("10%", 1), ("25%", 3)])
+@pytest.mark.parametrize(("allowed", "code"), [("0", 1), ("1", 3), ("10%", 1), ("25%", 3), ("1.0", 3)])
 def test_the_exit_code_says_whether_the_losses_were_allowed(fetch, urls, tmp_path, allowed, code):
     result = fetch(urls, "--to", tmp_path / "out", "--max-bad", allowed)
     assert result.exit_code == code
