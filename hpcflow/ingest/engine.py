@@ -27,7 +27,7 @@ from hpcflow.secrets import redact, reveal
 T = TypeVar("T")
 DISK_THREADS = 32
 """They mostly wait: for a body to be on disk."""
-AHEAD = 4096
+AHEAD = 2048
 """Items under way or waiting for their turn, a host's gate or their next try."""
 
 

@@ -25,6 +25,7 @@ NAME = "manifest.parquet"
 NOTES = b"hpcflow"
 """The key, in the manifest's metadata, of what trying failed items again takes: name and SHA-256 by row."""
 ROWS = 4096
+ROWS_WRITTEN = 2**15
 FLUSHED = 0.5
 """Seconds for which rows may wait to be written."""
 
@@ -130,7 +131,7 @@ def _journalled(journal: Path) -> Iterator[Row]:
 
 def _write(journal: Path, path: Path) -> None:
     import pyarrow as pa  # noqa: PLC0415  (only where it is used)
-    from pyarrow import parquet  # noqa: PLC0415
+    from pyarrow import compute, parquet  # noqa: PLC0415
 
     taken, failed = _journalled(journal), {}
     tables = [_table([]).append_column("index", pa.array([], pa.int64()))]
@@ -139,10 +140,13 @@ def _write(journal: Path, path: Path) -> None:
         indices = pa.array([row.index for row in some], pa.int64())
         tables.append(_table([row.result for row in some]).append_column("index", indices))
     table = pa.concat_tables(tables)
-    del tables
-    table = table.sort_by("index").drop_columns("index")
-    table = table.replace_schema_metadata({NOTES: json.dumps({"failed": failed}).encode()})
-    parquet.write_table(table, path, row_group_size=2**16)
+    order = compute.sort_indices(table["index"])
+    table = table.drop_columns("index")
+    notes = {NOTES: json.dumps({"failed": failed}).encode()}
+    with parquet.ParquetWriter(path, table.schema.with_metadata(notes)) as writer:
+        # Piece by piece, so that the rows are never in memory twice.
+        for start in range(0, len(order), ROWS_WRITTEN):
+            writer.write_table(table.take(order[start : start + ROWS_WRITTEN]))
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

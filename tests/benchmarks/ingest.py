@@ -120,7 +120,7 @@ def _save(path: Path, body: bytes) -> None:
 
 def speed(scale: float) -> list[dict[str, Any]]:
     """500 files of 200 kB, 50 ms away, 128 at once."""
-    import fsspec  # noqa: PLC0415
+    import fsspec
 
     count = max(int(500 * scale), 60)
     with serving(0.05, 200_000) as (port, _), tempfile.TemporaryDirectory() as folder:
