@@ -17,6 +17,8 @@ from hpcflow.namespace import Array
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
+Box = tuple[float, float, float, float]
+"""Left, upper, right and lower edge, in pixels."""
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
 MAX_PIXELS = 89_478_485
 """A photo that decodes to more (256 MiB of RGB), or holds more than twice that, is taken for a
@@ -99,7 +101,11 @@ def _decoded(file: BinaryIO, item: str, fit: Fit) -> Array:
         photo.load()
         orientation = _orientation(photo)
         if box is not None:
-            small = _converted(photo, item, mode).resize(target, resample, box)
+            small = _converted(photo, item, mode)
+            if orientation == 1 and min(target[0] - fit.width, target[1] - fit.height) >= 0:
+                # Only what is kept is resampled; it sees what lies around it all the same.
+                return np.asarray(small.resize((fit.width, fit.height), resample, _middle(box, target, fit)))
+            small = small.resize(target, resample, box)
             return centre(np.asarray(_upright(small, orientation)), fit.height, fit.width)
         # Turned first, because resizing rounds between its passes along rows and columns.
         picture = _converted(_upright(photo, orientation), item, mode)
@@ -123,12 +129,24 @@ def _opened(file: BinaryIO, item: str) -> ImageFile.ImageFile:
     raise BadItem(item, "not a JPEG, PNG, TIFF or WebP image" if head else "the file is empty")
 
 
-def _reduce(photo: Image.Image, target: tuple[int, int]) -> tuple[float, float, float, float] | None:
+def _reduce(photo: Image.Image, target: tuple[int, int]) -> Box | None:
     """Have a JPEG decoded at 1/2, 1/4 or 1/8; where the photo then lies in the picture, or `None`."""
     full = photo.size
     # Still larger than the target: the resampling that follows decides the result.
     done = photo.draft(None, (int(MARGIN * target[0]), int(MARGIN * target[1])))
     return done[1] if done is not None and photo.size != full else None
+
+
+def _middle(box: Box, target: tuple[int, int], fit: Fit) -> Box:
+    """The part of `box` that becomes the middle of `target`; rounded as `centre` does."""
+    left, top = round((target[0] - fit.width) / 2), round((target[1] - fit.height) / 2)
+    across, down = (box[2] - box[0]) / target[0], (box[3] - box[1]) / target[1]
+    return (
+        box[0] + left * across,
+        box[1] + top * down,
+        box[0] + (left + fit.width) * across,
+        box[1] + (top + fit.height) * down,
+    )
 
 
 def _upright(photo: Image.Image, orientation: int) -> Image.Image:

@@ -134,6 +134,16 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path, monkeypatch
             only(tmp_path, **options)
 
 
+@pytest.mark.parametrize("size", [32, [31, 64], [64, 45], [10, 9]])
+def test_only_what_is_cropped_is_resampled(tmp_path, monkeypatch, size):
+    smooth(700, 911).save(tmp_path / "photo.jpg", quality=95)
+    (found,) = only(tmp_path, size=size, resize=64)
+    monkeypatch.setattr(_decode, "_orientation", lambda _: 0)  # neither upright nor turned: the long way
+    (expected,) = only(tmp_path, size=size, resize=64)
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
 def test_damaged_exif_does_not_spoil_good_pixels(tmp_path):
     photo = smooth(40, 40)
     photo.save(tmp_path / "one.png", exif=b"Exif\x00\x00no such thing")
