@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import torch
+from torch._inductor.package import load_package
 
 from hpcflow.models._torch import array, grouped, tensor
 from hpcflow.models.base import Network
@@ -15,7 +16,7 @@ from hpcflow.namespace import Array
 def load(path: Path, size: int | None, device: str) -> Network:
     """The compiled network; `size` is its batch, if that is fixed."""
     # It runs for as many threads at once; they share its weights.
-    compiled = torch._inductor.aoti_load_package(str(path), num_runners=os.cpu_count() or 1)  # noqa: SLF001  (as documented)
+    compiled = load_package(str(path), num_runners=os.cpu_count() or 1)
 
     def run(batch: Array) -> Array:
         with torch.inference_mode():

@@ -1,0 +1,209 @@
+"""Engines and precisions: the same answers, made ready once, and refused where they cannot be had."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpcflow.errors import Mismatch, MissingPackage, RunError
+from hpcflow.meta import Meta
+from hpcflow.models import _engines
+from hpcflow.models._archive import Archive
+from hpcflow.models._engines import Use, artefact, network
+from hpcflow.models._kept import folder, kept
+from hpcflow.ops._networks import alike, ready
+from hpcflow.ops.infer import infer
+from hpcflow.parameters import validate
+from hpcflow.registry import get_op
+
+torch = pytest.importorskip("torch")
+SHAPE = (16, 16, 3)
+
+
+class Small(torch.nn.Module):
+    """Photos to five scores."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = torch.nn.Conv2d(3, 8, 3)
+        self.second = torch.nn.Conv2d(8, 16, 3)
+        self.last = torch.nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = torch.relu(self.first(x.permute(0, 3, 1, 2).float() / 255 - 0.5))
+        return self.last(torch.relu(self.second(x)).mean((2, 3)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A cache folder of this file's own: nothing is ready before its first test."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    os.environ.pop("XDG_CACHE_HOME")
+    if before is not None:
+        os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    """The network for any number of photos, and for three at once."""
+    path = tmp_path_factory.mktemp("models")
+    example = torch.zeros((3, *SHAPE), dtype=torch.uint8)
+    for name, sizes in {"any": ({0: torch.export.Dim("n")},), "three": None}.items():
+        program = torch.export.export(Small().eval(), (example,), dynamic_shapes=sizes)
+        torch.export.save(program, path / f"{name}.pt2")
+    return {name: Archive(str(path / f"{name}.pt2")) for name in ("any", "three")}
+
+
+@pytest.fixture(scope="module")
+def photos():
+    """Photos that differ in colour and in brightness, so that their scores do."""
+    draw = np.random.default_rng(0)
+    return (draw.random((40, *SHAPE)) * draw.integers(20, 256, (40, 1, 1, 3))).astype(np.uint8)
+
+
+def use(engine, precision="float32", batch=4):
+    return Use("cpu", engine, precision, SHAPE, "uint8", batch)
+
+
+def plain(images):
+    with torch.inference_mode():
+        return Small().eval()(torch.from_numpy(images)).numpy()
+
+
+@pytest.mark.parametrize("name", ["any", "three"])
+def test_onnxruntime_scores_as_torch(archives, photos, name):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    run = network(archives[name], use("onnxruntime"))
+    for items in (1, 3, 7):
+        found = run(photos[:items])
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, plain(photos[:items]), rtol=1e-4, atol=1e-5)
+
+
+def test_an_export_is_kept_and_read_without_torch(archives, photos, tmp_path):
+    pytest.importorskip("onnxruntime")
+    path = artefact(archives["any"], use("onnxruntime"))
+    stamp = path.stat().st_mtime_ns
+    code = f"""
+import sys
+import numpy as np
+from hpcflow.models._archive import Archive
+from hpcflow.models._engines import Use, network
+np.save(sys.argv[1], network(Archive({archives["any"].path!r}), {use("onnxruntime")!r})(np.zeros((2, 16, 16, 3), "u1")))
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "out.npy")], check=True, timeout=100)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), plain(0 * photos[:2]), rtol=1e-4, atol=1e-5)
+    assert path.stat().st_mtime_ns == stamp
+
+
+def test_int8_agrees_and_says_how_well(archives, photos):
+    pytest.importorskip("onnxruntime")
+    ranges = ready(archives["any"], use("onnxruntime", "int8"), lambda: list(photos), 0.8)
+    assert all(low <= high for low, high in json.loads(ranges).values())
+    run = network(archives["any"], Use("cpu", "onnxruntime", "int8", SHAPE, "uint8", 4, ranges))
+    found, expected = run(photos), plain(photos)
+    assert not np.allclose(found, expected, rtol=1e-4, atol=1e-5)  # so it is another network
+    assert np.abs(found - expected).max() < 0.1 * np.ptp(expected)
+    # The same sample gives the same ranges, and so the same keys of blocks.
+    assert ready(archives["any"], use("onnxruntime", "int8"), lambda: list(photos), 0.8) == ranges
+
+
+def test_int8_that_disagrees_is_refused(archives, photos, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr("hpcflow.ops._networks.alike", lambda *_: 0.5)
+    with pytest.raises(RunError, match=r"agree with float32 on 98.00% of a sample of the input, found 50.00%"):
+        ready(archives["any"], use("onnxruntime", "int8"), lambda: list(photos[1:]), 0.98)
+
+
+def test_int8_that_was_never_calibrated(photos):
+    given = validate(infer, {"engine": "onnxruntime", "precision": "int8"})
+    with pytest.raises(Mismatch, match="expected int8 to be calibrated"):
+        infer(photos, **given, xp=np)
+
+
+def test_bfloat16_is_close(archives, photos):
+    found = network(archives["any"], use("torch", "bfloat16"))(photos)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, plain(photos), atol=0.05)
+
+
+@pytest.mark.slow
+def test_compiled_scores_as_torch(archives, photos):
+    try:
+        _engines.compiler_installed()
+    except MissingPackage:
+        pytest.skip("no C++ compiler")
+    run = network(archives["any"], use("compile"))
+    np.testing.assert_allclose(run(photos[:7]), plain(photos[:7]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_missing_compiler_is_named(archives, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(MissingPackage, match="needs a C\\+\\+ compiler, and `no-such-compiler` is not installed"):
+        artefact(archives["three"], use("compile"))
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])
+def test_a_missing_package_is_named(archives, monkeypatch, package):
+    monkeypatch.setattr(_engines, "find_spec", lambda name: None if name == package else object())
+    with pytest.raises(MissingPackage, match=rf'`{package}`.*pip install "hpcflow\[onnx\]"'):
+        network(archives["any"], use("onnxruntime", batch=5))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"precision": "int8"}, "expected `precision` to be float32 or bfloat16 for the engine `torch`, found int8"),
+        ({"engine": "onnxruntime", "precision": "bfloat16"}, "to be float32 or int8 for the engine `onnxruntime`"),
+    ],
+)
+def test_precisions_that_an_engine_has_not(given, words):
+    meta = Meta((4, 64, 64, 3), "uint8")
+    with pytest.raises(Mismatch, match=words) as wrong:
+        get_op("infer").meta([meta], validate(infer, given))
+    assert wrong.value.parameter == "precision"
+
+
+def test_torchscript_runs_by_torch_alone(tmp_path):
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"")
+    with pytest.raises(Mismatch, match=r"expected a `torch.export` archive .* found TorchScript"):
+        Archive(str(path)).check("onnxruntime", "float32")
+
+
+def test_agreement():
+    scores = np.float32([[1, 2], [3, 1], [0, 1], [5, 4]])
+    assert alike(scores, scores + 1) == 1
+    assert alike(scores, scores[::-1]) == 0.0
+    planes = np.random.default_rng(0).normal(size=(2, 1, 30, 30))
+    assert alike(planes, planes) == 1
+    assert alike(planes, planes + 0.1) == pytest.approx(0.99, abs=0.001)
+
+
+def test_kept_once_and_whole():
+    made = []
+
+    def make(path: Path) -> None:
+        made.append(path)
+        path.write_text("made")
+
+    assert kept("things", "a", make).read_text() == "made"
+    assert kept("things", "a", make) == folder("things") / "a"
+    assert len(made) == 1
+
+    def fail(path: Path) -> None:
+        path.write_text("half")
+        raise OSError
+
+    with pytest.raises(OSError):
+        kept("things", "b", fail)
+    assert not (folder("things") / "b").exists()
