@@ -94,7 +94,7 @@ class Line:
         return xp.pad(x, widths, mode=PADS[self.mode])
 
 
-def lines(shape: Sequence[int], axes: Sequence[int], tile: Any, depth: Any, step: int, mode: str) -> dict[int, Line]:
+def lines(shape: Sequence[int], *, axes: Sequence[int], tile: Any, depth: Any, step: int, mode: str) -> dict[int, Line]:
     """How each of `axes` is cut; `tile` and `depth` are one for all or one for each."""
     tiles = tile if isinstance(tile, list) else [tile] * len(axes)
     depths = depth if isinstance(depth, list) else [depth] * len(axes)

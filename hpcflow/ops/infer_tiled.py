@@ -37,7 +37,7 @@ GEOMETRY = ("axes", "tile", "depth", "step", "mode")
 
 def cut(meta: Meta, given: Given) -> dict[int, Line]:
     """How the input is cut along the axes that the network sees."""
-    return lines(meta.shape, *(given[name] for name in GEOMETRY))
+    return lines(meta.shape, **{name: given[name] for name in GEOMETRY})
 
 
 def seen(meta: Meta, given: Given) -> Meta:
@@ -103,7 +103,7 @@ def reach(
 
 def halo(meta: Meta, *, axes: Any, depth: Any, step: int) -> list[int]:
     """What a plan shows as the halo."""
-    given = lines(meta.shape, axes, 1, depth, step, "network")
+    given = lines(meta.shape, axes=axes, tile=1, depth=depth, step=step, mode="network")
     return [given[axis].reach if axis in given else 0 for axis in range(meta.ndim)]
 
 
@@ -160,7 +160,9 @@ def _sampled(read: Callable[[Region], Array], meta: Meta, given: Given) -> Itera
         index = np.unravel_index(number, counts)
         out = tuple((int(i) * s, min(int(i + 1) * s, n)) for i, s, n in zip(index, sizes, meta.shape, strict=True))
         one = reach(out, [meta], **accepted(reach, given))
-        for window, _, _ in _windows(read(one.needs[0]), one.made, meta, given, np):
+        (needs,) = one.needs
+        assert needs is not None
+        for window, _, _ in _windows(read(needs), one.made, meta, given, np):
             yield window
 
 
@@ -226,7 +228,7 @@ def infer_tiled(
     batch: PositiveInt = 4,
     engine: Engine = "torch",
     precision: Precision = "float32",
-    agreement: Share = 0.98,
+    agreement: Share = 0.98,  # noqa: ARG001  (`prepare` holds int8 against it)
     xp: Namespace,
     metas: Sequence[Meta],
     reach: Reach,

@@ -1,5 +1,7 @@
 """Networks run in tiles: the same as on the whole array, wherever the depth covers what they see."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,9 +30,7 @@ class Chain(torch.nn.Module):
         torch.manual_seed(0)
         conv = {2: torch.nn.Conv2d, 3: torch.nn.Conv3d}[ndim]
         widths = (channels, 4, 4, channels)
-        self.layers = torch.nn.Sequential(
-            *(conv(a, b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False))
-        )
+        self.layers = torch.nn.Sequential(*(conv(a, b, 3, padding=1) for a, b in pairwise(widths)))
 
     def forward(self, x):
         for layer in self.layers:
@@ -113,7 +113,7 @@ def noise(*shape):
     batch=st.integers(1, 5),
     mode=st.sampled_from(["network", *PADS]),
 )
-def test_planes_have_no_seams(files, shape, block, tile, depth, batch, mode):
+def test_planes_have_no_seams(files, shape, block, tile, depth, batch, mode):  # noqa: PLR0917  (as drawn)
     plane = noise(*shape)
     expected = at_once(Chain(1, 2), plane[None, None], mode)[0, 0]
     found = blockwise(plane, block, model=files["plane"], depth=depth, tile=tile, batch=batch, mode=mode)
