@@ -33,6 +33,8 @@ class Times:
     name: str
     kind: str
     seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    """Seconds of work of all cores, for each round: what a busy machine does not change."""
     warm_up: float = 0.0
     memory: int = 0
     """The most bytes that it and its processes had to themselves, in any round."""
@@ -152,6 +154,7 @@ def _rounds(times: list[Times], children: Mapping[str, Child], rounds: int) -> N
             try:
                 done = children[one.name].round()
                 one.seconds.append(done.seconds)
+                one.cpu.append(done.cpu * one.scale)
                 one.memory = max(one.memory, done.memory)
             except Failed as error:
                 one.fault = str(error)

@@ -32,6 +32,8 @@ class Round:
     """What was measured of one round."""
 
     seconds: float
+    cpu: float
+    """Seconds that cores were at work for it, its children's included."""
     memory: int
     """The most bytes that the process and its children had to themselves."""
     difference: float
@@ -59,9 +61,11 @@ class Child:
 
     def round(self, check: str | None = None) -> Round:
         """Do the job once; `check` says to `keep` the answer or to `compare` it with the one kept."""
+        before = _cpu(self.process.pid)
         with _watch(self.process.pid) as peak:
             reply = self._ask({"check": check})
-        return Round(reply["seconds"], peak[0], reply.get("difference", 0.0))
+        cpu = _cpu(self.process.pid) - before
+        return Round(reply["seconds"], cpu, peak[0], reply.get("difference", 0.0))
 
     def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None
@@ -108,6 +112,17 @@ def _family(pid: int) -> list[psutil.Process]:
         return [root, *root.children(recursive=True)]
     except psutil.Error:
         return []
+
+
+def _cpu(pid: int) -> float:
+    """Seconds that a process and its children have computed; those that ended count with their parents."""
+    total = 0.0
+    for one in _family(pid):
+        try:
+            total += sum(one.cpu_times()[:4])
+        except psutil.Error:
+            continue
+    return total
 
 
 @contextmanager

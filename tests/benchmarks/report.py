@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.benchmarks.measure import Result, Times
 from tests.benchmarks.plot import svg
 from tests.benchmarks.rows import ROWS
 
-HEAD = ("", "min s", "median s", "× hpcflow", "MiB", "rounds")
+HEAD = ("", "min s", "median s", "× hpcflow", "cpu s", "MiB", "rounds")
 
 
 def text(result: Result) -> str:
@@ -33,10 +34,12 @@ def _cells(result: Result) -> list[tuple[str, ...]]:
 
 def _line(one: Times, ours: Times | None) -> tuple[str, ...]:
     if one.fault or not one.seconds:
-        return (one.name, "–", "–", "", "", "")
+        return (one.name, "–", "–", "", "", "", "")
     ratio = f"{one.median / ours.median:.2f}" if ours else ""
     name = f"{one.name} (a {1 / one.scale:.3g} part, scaled)" if one.scale > 1 else one.name
-    return (name, seconds(one.least), seconds(one.median), ratio, f"{one.memory / 2**20:.0f}", str(len(one.seconds)))
+    figures = (one.least, one.median, statistics.median(one.cpu))
+    least, median, cpu = map(seconds, figures)
+    return (name, least, median, ratio, cpu, f"{one.memory / 2**20:.0f}", str(len(one.seconds)))
 
 
 def seconds(value: float) -> str:
@@ -94,7 +97,8 @@ answers are held against each other. A row whose answers differ has no figures.
 
 `hpcflow` is `hpcflow.run` on the threads of one process, as the peers are, unless its name says otherwise. `command` is
 the whole of `python -m hpcflow run`, from the start of the interpreter, with the cluster that it starts by default.
-Neither takes up what an earlier run has left. Memory is the most that all processes of an entry had to themselves in
+Neither takes up what an earlier run has left. `cpu s` are the seconds of work of
+all cores. Memory is the most that all processes of an entry had to themselves in
 any round; the pages of a mapped file are not counted. Results are written into memory (`/dev/shm`) where there is
 room, as the speed of most disks changes by the minute; inputs have been read before.
 """

@@ -17,7 +17,7 @@ from tests.benchmarks.rows import ROWS
 
 
 # No figure is held against anything: the machine may be busy. Whole processes are left to `start`.
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [name for name in ROWS if name != "start"])
 @pytest.mark.filterwarnings("ignore")
 def test_answers_agree(name, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "FOLDER", tmp_path)

@@ -157,7 +157,8 @@ def made(model: str, title: str, reaches: tuple[Reach, ...], needs: tuple[str, .
             command=name == "hpcflow",
             needs=(*needs, *needed.get(engine.get("engine", ""), ("torch",))),
             tolerance=0.1 if "precision" in engine else None,
-            sizes=("full", "quick", "toy") if name in {"hpcflow", ONNX} else ("full", "quick"),
+            # An export or a compilation takes half a minute, once: too much for a test.
+            sizes=("full", "quick") if engine else ("full", "quick", "toy"),
         )
     row.peer(loops, "torch", *needs)(partial(loop, workers=0))
     row.peer("DataLoader loop, 2 workers", "torch", *needs, sizes=("full", "quick"))(partial(loop, workers=2))
