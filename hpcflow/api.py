@@ -98,6 +98,7 @@ def _plan(flow: Flow, where: Profile, memory: int | str | None, run_dir: str | o
         run_dir=Path(run_dir) if run_dir is not None else Path("runs") / flow.name,
         workers=where.workers,
         threads=where.threads,
+        processes=where.kind not in SINGLE,
         budget=asked or where.memory or _budget(flow, where, Path(run_dir or Path("runs") / flow.name)),
     )
 
@@ -256,6 +257,7 @@ class _Record:
             memory={
                 "projected_peak": planned.peak_memory,
                 "measured_peak": self.watch.peak,
+                "measured_driver": self.watch.driver,
                 "budget": planned.budget,
             },
             outputs=[output.to_json() for output in planned.outputs],

@@ -19,6 +19,8 @@ Region = tuple[Interval, ...]
 Shape = tuple[int, ...]
 Depth = tuple[Interval, ...]
 """How far an op reaches before and behind an element, per axis: ``((before, behind), …)``."""
+PAGE = 64 * 2**10
+"""Bytes: where one page of a file is touched, Linux maps those around it that it has in memory."""
 
 
 def whole(shape: Sequence[int]) -> Region:
@@ -77,9 +79,10 @@ def block_region(index: Sequence[int], shape: Sequence[int], block: Sequence[int
 
 
 def tiles(region: Region, tile: Sequence[int]) -> Iterator[Region]:
-    """Cut a region into tiles, in C order; together they cover it exactly once."""
+    """Cut a region into tiles, in C order; together they cover it exactly once. An empty one is one tile."""
     axes = [
-        [(a, min(a + t, stop)) for a in range(start, stop, t)] for (start, stop), t in zip(region, tile, strict=True)
+        [(a, min(a + t, stop)) for a in range(start, stop, t)] or [(start, stop)]
+        for (start, stop), t in zip(region, tile, strict=True)
     ]
     yield from product(*axes)
 
@@ -115,7 +118,32 @@ def runs(region: Region, shape: Sequence[int]) -> Iterator[Interval]:
         yield start, start + length
 
 
-def count_runs(region: Region, shape: Sequence[int]) -> int:
-    """How many intervals `runs` gives."""
+def runs_of(region: Region, shape: Sequence[int]) -> tuple[int, int]:
+    """How many `runs` a region has, and how long each is."""
     cut = max((axis for axis, (n, one) in enumerate(zip(shape, region, strict=True)) if one != (0, n)), default=0)
-    return prod(shape_of(region[:cut]))
+    extents = shape_of(region)
+    return prod(extents[:cut]), prod(extents[cut:])
+
+
+def spanned(region: Region, strides: Sequence[int], itemsize: int) -> int:
+    """Bytes of the pages that a region of an array in a file lies on.
+
+    Parameters
+    ----------
+    region : Region
+    strides : sequence of int
+        In bytes, from one element to the next along each axis.
+    itemsize : int
+    """
+    total = span = itemsize
+    dense = True
+    for stride, n in sorted(zip(strides, shape_of(region), strict=True)):
+        if n == 0:
+            return 0
+        if dense and (n == 1 or stride - span <= PAGE):
+            span += (n - 1) * stride
+            total = span
+        else:
+            total = n * (total + PAGE * dense)
+            dense = False
+    return total

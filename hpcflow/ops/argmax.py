@@ -73,7 +73,7 @@ def argmax(
     searched = [i for i in range(x.ndim) if i in axes]
     left = [i for i in range(x.ndim) if i not in axes]
     shape = kept_shape(x.shape, axes)
-    rows = x.transpose(left + searched).reshape([*(x.shape[i] for i in left), -1])
+    rows = x.transpose(left + searched).reshape([*(x.shape[i] for i in left), prod(x.shape[i] for i in searched)])
     within = rows.argmax(axis=-1)
     value = xp.take_along_axis(rows, within[..., None], axis=-1)
     # From an index within the piece to one within the whole array.

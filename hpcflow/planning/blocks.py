@@ -1,29 +1,33 @@
 """Choose block and tile shapes: what a task does, and what fits in cache.
 
-Candidates are slabs (whole along the last axes) and near-cubes of several sizes, in multiples
-of the grain. Each is costed by bounds inference on one block: elements made, weighed by the
-op's work, plus elements decoded from storage in whole chunks, plus what a task costs as such.
-An axis that an op must see from end to end thus never pays to cut, and is not.
+Candidates are slabs along each axis and near-cubes of several sizes, in multiples of the
+grain. Each is costed by bounds inference on one block: elements made, weighed by the op's work,
+plus elements decoded from storage in whole chunks, plus what a task costs as such. An axis that
+an op must see from end to end thus never pays to cut, and is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import prod
+from math import ceil, prod
 
-from hpcflow.planning.memory import middle, task_memory
-from hpcflow.planning.stages import Stage
+from hpcflow.meta import Source
+from hpcflow.planning.memory import chunked_size, chunks_of, middle, resident, task_memory
+from hpcflow.planning.processes import driver_memory
+from hpcflow.planning.stages import Stage, Write
 from hpcflow.program.program import Step
-from hpcflow.regions import Region, Shape, count_runs, grid, shape_of, size_of
+from hpcflow.regions import Region, Shape, grid, runs_of, shape_of, size_of
 from hpcflow.registry import Op, call
 
 TASK_COST = 500_000
 """What a task costs beyond its elements, in elements made: about a millisecond."""
+CHUNK_COST = 100_000
+"""What a chunk costs beyond its elements: opening a file, handing it to a thread and back."""
+RUN_COST = 1_000
+"""What a piece of a file that is written on its own costs: a call of the system."""
 PARTIAL_COST = 20
 """What an element of a reduction's partial costs on its way through the driver."""
-RUN_COST = 500
-"""What every stretch of a file costs that a block reads or writes, in elements made: half a microsecond."""
 LARGEST_BLOCK = 128 * 2**20
 """Bytes of the largest array in a block. Fixed, so that more workers give the same blocks."""
 ENOUGH_BLOCKS = 16
@@ -34,30 +38,58 @@ TILE = 2**20
 """Bytes of the largest array in a tile: about what stays in a core's L2 cache."""
 
 
-def shaped(stage: Stage, budget: int, asked: Shape | None = None) -> Stage | None:
-    """The stage with the block and tile shapes that cost least within `budget` bytes a task.
+def shaped(stage: Stage, budget: int, asked: Shape | None = None, slots: int = 1) -> Stage | None:
+    """The stage with the block and tile shapes that cost least within the budget.
 
-    `asked` is the block that the flow asks for, if it does: it is taken, in whole grains.
-    `None` where not even the smallest block fits.
+    Parameters
+    ----------
+    stage : Stage
+    budget : int
+        Bytes for the tasks that run at once, and for what the driver holds of their results.
+    asked : tuple of int, optional
+        The block that the flow asks for; it is taken, in whole grains.
+    slots : int
+        How many tasks run at once.
+
+    Returns
+    -------
+    Stage or None
+        `None` where not even the smallest block fits.
     """
-    best: list[tuple[float, int, Shape, Shape]] = []
-    for block in dict.fromkeys(_candidates(stage)) if asked is None else (_rounded(stage, asked),):
+    # Along an axis without elements a block has one all the same, so that there is one block.
+    shapes = _candidates(stage) if asked is None else (_rounded(stage, asked),)
+    blocks = {tuple(max(1, b) for b in block) for block in shapes}
+    near: list[tuple[float, Stage]] = []
+    # The cheapest first: of most blocks neither tile nor memory need be known.
+    for price, block in sorted((cost(stage, block), block) for block in blocks):
+        if near and price > 1.05 * near[0][0]:
+            break
         tile = tile_shape(stage, block)
         memory = task_memory(stage, block, tile)
-        if memory <= budget:
-            best.append((cost(stage, block), memory, block, tile))
-    if not best:
-        return None
-    least = min(entry[0] for entry in best)
+        chosen = replace(stage, block=block, tile=tile, task_memory=memory, compiled=compiles(stage))
+        if needed(chosen, slots) <= budget:
+            near.append((price, chosen))
     # Of those that cost about the same: slabs, which lie together in a file, then the least memory.
-    near = [entry for entry in best if entry[0] <= 1.05 * least]
-    _, memory, block, tile = min(near, key=lambda e: (_cuts(stage.domain, e[2]), e[1], e[0]))
-    return replace(stage, block=block, tile=tile, task_memory=memory, compiled=compiles(stage))
+    best = min(near, key=lambda e: (_cuts(e[1]), e[1].task_memory, e[0]), default=None)
+    return None if best is None else best[1]
 
 
 def compiles(stage: Stage) -> bool:
     """Whether compiled loops save more than compiling them takes, or loading them from the user's cache."""
     return max((meta.size for meta in stage.program.metas.values()), default=0) >= COMPILED
+
+
+def needed(stage: Stage, slots: int) -> int:
+    """Bytes that a stage with its blocks takes beyond what the processes hold anyway."""
+    return min(stage.tasks, slots) * stage.task_memory + driver_memory(stage, slots)
+
+
+def smallest(stage: Stage) -> Stage:
+    """The stage in the blocks that take the least memory."""
+    blocks = {tuple(max(1, b) for b in block) for block in _candidates(stage)}
+    shapes = {block: tile_shape(stage, block) for block in blocks}
+    block, tile = min(shapes.items(), key=lambda pair: task_memory(stage, *pair))
+    return replace(stage, block=block, tile=tile, task_memory=task_memory(stage, block, tile))
 
 
 def _rounded(stage: Stage, asked: Shape) -> Shape:
@@ -66,39 +98,23 @@ def _rounded(stage: Stage, asked: Shape) -> Shape:
     return tuple(min(-(-b // g) * g, n) for b, g, n in zip(extents, stage.grain, stage.domain, strict=False))
 
 
-def _cuts(domain: Shape, block: Shape) -> int:
+def _cuts(stage: Stage) -> int:
     """Along how many axes the domain is cut."""
-    return sum(b < n for n, b in zip(domain, block, strict=True))
-
-
-def smallest(stage: Stage) -> int:
-    """Bytes that a task needs at the very least."""
-    blocks = dict.fromkeys(_candidates(stage))
-    return min(task_memory(stage, block, tile_shape(stage, block)) for block in blocks)
+    return sum(b < n for n, b in zip(stage.domain, stage.block, strict=True))
 
 
 def cost(stage: Stage, block: Shape) -> float:
     """What all blocks of this shape cost together, in elements made."""
-    counts = grid(stage.domain, block)
-    blocks = prod(counts)
-    region = middle(stage.domain, block)
-    wanted = stage.wanted(region)
+    blocks = prod(grid(stage.domain, block))
+    wanted = stage.wanted(middle(stage.domain, block))
     bounds = stage.program.bounds(wanted)
     work = TASK_COST + sum(
         _making(stage.program.ops[step.name], step, bounds.reaches[step.name].made)
         for step in stage.program.steps
         if step.name in bounds.reaches
     )
-    for name, source in stage.sources.items():
-        if name in bounds.regions:
-            work += _decoded(bounds.regions[name], source.chunks)
-            if source.chunks is None:
-                work += RUN_COST * count_runs(bounds.regions[name], source.meta.shape)
-    for write in stage.writes:
-        shape = stage.program.metas[write.node].shape
-        work += size_of(wanted[write.node])
-        if not hasattr(write.target, "chunks"):
-            work += RUN_COST * count_runs(wanted[write.node], shape)
+    work += sum(reading(stage.sources[name], bounds.regions[name]) for name in stage.sources if name in bounds.regions)
+    work += sum(_writing(write, wanted) for write in stage.writes)
     for reduce in stage.reduces:
         # A partial goes through the driver: dear, so a block is rather whole along what is reduced.
         kept = [b - a for i, (a, b) in enumerate(wanted[reduce.of]) if i not in reduce.axes]
@@ -117,11 +133,20 @@ def _making(op: Op, step: Step, made: Region) -> float:
     return size_of(made) * each
 
 
-def _decoded(region: Region, chunks: Sequence[int] | None) -> int:
-    """Elements that must be decoded to read a region; decoding costs about two."""
-    if chunks is None:
-        return size_of(region)
-    return 2 * prod((-(-b // c) - a // c) * c for (a, b), c in zip(region, chunks, strict=True))
+def reading(source: Source, region: Region) -> float:
+    """What reading a region costs: decoding an element costs about two, mapping it one."""
+    if source.chunks is None:
+        return resident(source, region) / source.meta.dtype.itemsize
+    return 2 * chunked_size(region, source.chunks) + CHUNK_COST * chunks_of(region, source.chunks)
+
+
+def _writing(write: Write, wanted: Mapping[str, Region]) -> float:
+    """What writing a block costs: its elements, and each chunk or piece of the file."""
+    region = wanted[write.node]
+    chunks = getattr(write.target, "chunks", None)
+    if chunks is not None:
+        return size_of(region) + CHUNK_COST * chunks_of(region, chunks)
+    return size_of(region) + RUN_COST * runs_of(region, write.target.meta.shape)[0]
 
 
 def _candidates(stage: Stage) -> Iterator[Shape]:
@@ -131,10 +156,10 @@ def _candidates(stage: Stage) -> Iterator[Shape]:
     per_index = max(prod(metas[n].shape[len(grain) :]) * metas[n].dtype.itemsize for n in stage.ends)
     # What is dear to make (a photo's label) is shared out one by one, however few bytes it has.
     dear = any(not isinstance(op.work, (int, float)) for op in stage.program.ops.values())
-    least = per_index if dear else 2**12
+    least = max(per_index, 1) if dear else 2**12
     size = LARGEST_BLOCK
     while True:
-        limit = max(size // per_index, 1)
+        limit = max(size // max(per_index, 1), 1)
         for axis in range(len(grain)):
             yield _slab(stage.domain, grain, limit, axis)
         yield _cube(stage.domain, grain, limit)
@@ -159,7 +184,7 @@ def _cube(domain: Shape, grain: Shape, limit: int) -> Shape:
     growing = [axis for axis in range(len(domain)) if block[axis] < domain[axis]]
     while growing:
         axis = min(growing, key=lambda i: (block[i], -i))
-        longer = min(2 * block[axis], -(-domain[axis] // grain[axis]) * grain[axis])
+        longer = min(2 * block[axis], ceil(domain[axis] / grain[axis]) * grain[axis])
         if prod(block) // block[axis] * longer > limit:
             growing.remove(axis)
             continue

@@ -7,16 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hpcflow.meta import Target
-from hpcflow.planning.blocks import cost, shaped
+from hpcflow.meta import ItemSource, Target
+from hpcflow.planning.blocks import cost, reading, shaped
+from hpcflow.planning.memory import middle
 from hpcflow.planning.stages import Stage, Write, merged, meta_of, stages
 from hpcflow.program.program import Step
-from hpcflow.regions import Shape
+from hpcflow.regions import whole
 from hpcflow.sinks.npy import NpyTarget
 from hpcflow.spec.flow import Flow
 
 STORING_COST = 4
 """What an element of a stored node costs beyond its write and its reads, in elements made: a disk may be slow."""
+TWICE = 1.5
+"""A source that is read this many times over may be better stored in other chunks."""
 
 
 @dataclass(frozen=True)
@@ -29,37 +32,76 @@ class Draft:
     stored: Mapping[str, Target]
     run_dir: Path
     room: int
+    """Bytes for the tasks that run at once, and for what the driver holds of their results."""
+    slots: int
+    """How many tasks run at once."""
 
     def stages(self) -> list[Stage]:
         """Its stages, each with its blocks; without them where not even the smallest fits."""
-        return _grouped(stages(self.flow, self.writes, self.extra, self.stored), self.room, self.flow.block)
+        return self._grouped(stages(self.flow, self.writes, self.extra, self.stored))
+
+    def cut_where_it_pays(self) -> tuple[Draft, list[Stage]]:
+        """Store a node on disk wherever two passes cost clearly less than one, or where one does not fit.
+
+        It pays before an op that must see an axis from end to end, when what is behind it cuts
+        that axis, or must see another one: each block would else be made of the whole array.
+        It pays for what two stages would each make, before and after a reduction. And it pays for
+        a source whose chunks lie across the blocks, which would each decode all of it.
+
+        Returns
+        -------
+        Draft
+        list of Stage
+            Its stages.
+        """
+        chosen = self.stages()
+        best, least = (self, chosen), _total(chosen)
+        for name in self.candidates(chosen):
+            tried = self.cut(name)
+            made = tried.stages()
+            total = _total(made) + STORING_COST * meta_of(self.flow, name).size
+            if total < least:
+                best, least = (tried, made), total
+        return best if best[0] is self else best[0].cut_where_it_pays()
+
+    def candidates(self, chosen: Sequence[Stage]) -> list[str]:
+        """Nodes that may be worth storing; none whose items must be told apart to the end."""
+        shared = Counter(step.name for stage in chosen for step in stage.program.steps)
+        twice = [name for name, times in shared.items() if times > 1 and name in self.flow.nodes]
+        found = dict.fromkeys([name for stage in chosen for name in [*_before_meetings(stage), *_read_often(stage)]])
+        items = _with_items(self.flow)
+        return [name for name in [*found, *twice] if name not in self.stored and name not in items]
 
     def cut(self, name: str) -> Draft:
-        """The draft with one more node stored for the stages behind it."""
+        """The draft with one more node stored for the stages behind it.
+
+        As `.npy`: its pages are read again from the system's cache, in blocks of any shape. Zarr in
+        chunks that suit both sides took twice as long.
+        """
         own = NpyTarget(str(self.run_dir / "stages" / f"{name}.npy"), meta_of(self.flow, name))
         written = (w.target for w in self.writes if w.node == name and isinstance(w.target, NpyTarget))
         target = next(written, own)
         return replace(self, stored={**self.stored, name: target})
 
-    def cut_where_it_pays(self) -> Draft:
-        """Store a node on disk wherever two passes cost clearly less than one, or where one does not fit.
+    def _grouped(self, ends: Sequence[Stage]) -> list[Stage]:
+        """Join stages wherever one task for both costs no more than one for each."""
+        chosen: list[Stage] = []
+        for end in ends:
+            alone = self._shaped(end)
+            for i, other in enumerate(chosen):
+                both = merged(other, end)
+                together = both and self._shaped(both)
+                if together is None or alone is None:
+                    continue
+                if cost(together, together.block) <= cost(other, other.block) + cost(alone, alone.block):
+                    chosen[i] = together
+                    break
+            else:
+                chosen.append(alone or end)
+        return _named(chosen)
 
-        It pays before an op that must see an axis from end to end, when what is behind it cuts
-        that axis, or must see another one: each block would else be made of the whole array.
-        And it pays for what two stages would each make, before and after a reduction.
-        """
-        chosen = self.stages()
-        shared = Counter(step.name for stage in chosen for step in stage.program.steps)
-        twice = [name for name, times in shared.items() if times > 1]
-        meetings = [name for stage in chosen for name in _before_meetings(stage)]
-        candidates = [name for name in [*meetings, *twice] if name not in self.stored and name in self.flow.nodes]
-        best, least = None, _total(chosen)
-        for name in dict.fromkeys(candidates):
-            tried = self.cut(name)
-            total = _total(tried.stages()) + STORING_COST * meta_of(self.flow, name).size
-            if total < least:
-                best, least = tried, total
-        return self if best is None else best.cut_where_it_pays()
+    def _shaped(self, stage: Stage) -> Stage | None:
+        return shaped(stage, self.room, self.flow.block, self.slots)
 
 
 def _before_meetings(stage: Stage) -> Iterator[str]:
@@ -71,27 +113,31 @@ def _before_meetings(stage: Stage) -> Iterator[str]:
             yield from made.intersection(step.of)
 
 
+def _read_often(stage: Stage) -> Iterator[str]:
+    """Sources of which the blocks together read much more than there is; all, where no block fits."""
+    if not stage.block:
+        yield from stage.sources
+        return
+    bounds = stage.program.bounds(stage.wanted(middle(stage.domain, stage.block)))
+    for name, source in stage.sources.items():
+        if name in bounds.regions:
+            each, once = (reading(source, region) for region in (bounds.regions[name], whole(source.meta.shape)))
+            if each * stage.tasks > TWICE * once:
+                yield name
+
+
+def _with_items(flow: Flow) -> set[str]:
+    """Item sources and all that is made of them."""
+    found: set[str] = set()
+    for node in flow.nodes.values():
+        if isinstance(node.source, ItemSource) or found.intersection(node.of):
+            found.add(node.name)
+    return found
+
+
 def _total(chosen: Sequence[Stage]) -> float:
     """What the stages cost together; a stage that fits nowhere costs more than anything."""
     return sum(cost(stage, stage.block) if stage.block or not stage.domain else 1e30 for stage in chosen)
-
-
-def _grouped(ends: Sequence[Stage], room: int, asked: Shape | None) -> list[Stage]:
-    """Join stages wherever one task for both costs no more than one for each."""
-    chosen: list[Stage] = []
-    for end in ends:
-        alone = shaped(end, room, asked)
-        for i, other in enumerate(chosen):
-            both = merged(other, end)
-            together = both and shaped(both, room, asked)
-            if together is None or alone is None:
-                continue
-            if cost(together, together.block) <= cost(other, other.block) + cost(alone, alone.block):
-                chosen[i] = together
-                break
-        else:
-            chosen.append(alone or end)
-    return _named(chosen)
 
 
 def _named(chosen: Sequence[Stage]) -> list[Stage]:

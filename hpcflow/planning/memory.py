@@ -1,37 +1,47 @@
 """What a task holds in memory, op by op, before anything runs.
 
-The evaluation is played through on regions instead of arrays: inputs, results and scratch of
-every step, and each array let go after its last use, exactly as `program.evaluate` does.
+The evaluation is played through on regions instead of arrays, as `execute/block.py` and
+`program/evaluate.py` do it: sources that must be decoded are read for the whole block, steps run
+tile by tile and let each array go after its last use, results are gathered and written at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from math import prod
 
-from hpcflow.meta import Source
-from hpcflow.planning.stages import Stage
-from hpcflow.program.program import Bounds, Program
-from hpcflow.regions import Region, Shape, shape_of, size_of, tiles
+import numpy as np
+
+from hpcflow.meta import Source, Target
+from hpcflow.namespace import sample
+from hpcflow.planning.stages import Reduce, Stage
+from hpcflow.program.program import Bounds, Program, Step
+from hpcflow.regions import Region, Shape, runs_of, shape_of, size_of, tiles
 from hpcflow.registry import call
 
-WORKER_BASE = 220 * 2**20
-"""A worker process with Dask, NumPy and SciPy imported, before its first task; measured."""
-DRIVER_BASE = 260 * 2**20
-"""The driver with the scheduler and the dashboard; measured."""
+CHUNKS_AT_ONCE = 10
+"""Chunks that Zarr has under way in one call (its `async.concurrency`)."""
+DECODING = 1.65
+ENCODING = 1.9
+"""Bytes held for each byte of a chunk under way: its encoded bytes, itself, copies; measured."""
+RECEIPT = 8
+"""Copies of a partial while it is packed into a receipt and on its way to the driver; measured."""
+
+SLACK, SHARE = 8 * 2**20, 1.1
+"""What malloc keeps of arrays that are gone, and cannot fill: so many bytes, and a tenth; measured."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """Bytes held while one step runs."""
+    """Bytes held while one thing is done: a source read, a step run, a result written."""
 
     name: str
     inputs: int
     result: int
     scratch: int
     others: int
-    """What later steps still need."""
+    """What is needed later, or not yet given back."""
 
     @property
     def total(self) -> int:
@@ -39,57 +49,185 @@ class Held:
         return self.inputs + self.result + self.scratch + self.others
 
 
-def tile_memory(program: Program, bounds: Bounds, wanted: Mapping[str, Region]) -> list[Held]:
-    """What is held while each step makes one tile."""
+def task_memory(stage: Stage, block: Shape, tile: Shape) -> int:
+    """The most bytes that a task of this stage holds."""
+    return SLACK + int(SHARE * max(row.total for row in task_rows(stage, block, tile)))
+
+
+def task_rows(stage: Stage, block: Shape, tile: Shape) -> list[Held]:
+    """What a task holds, from reading to writing, for a block that no edge cuts short."""
+    region = middle(stage.domain, block)
+    wanted = stage.wanted(region)
+    bounds = stage.program.bounds(wanted)
+    part = stage.wanted(next(tiles(region, tile), region))
+    inner = bounds if tile == block else stage.program.bounds(part)
+    decoded = {name: _nbytes(stage, name, bounds) for name, source in stage.sources.items() if _is_decoded(source)}
+    gathered = {} if tile == block else {w.node: _wanted_bytes(stage, w.node, wanted) for w in stage.writes}
+    partials = sum(partial_bytes(reduce, wanted[reduce.of]) for reduce in stage.reduces)
+    standing = sum(decoded.values()) + sum(gathered.values()) + 2 * partials
+
+    reads = list(_reads(stage, bounds, inner, decoded, standing))
+    steps = [
+        replace(row, others=row.others + standing)
+        for row in [*step_rows(stage.program, inner, part, _inputs(stage, inner)), *_reductions(stage, inner, part)]
+    ]
+    writes = list(_writes(stage, wanted, bounds, gathered, partials))
+    # What a codec's threads have had stays with them: the next block needs it again.
+    kept = max((row.scratch for row in [*reads, *writes]), default=0)
+    rows = [replace(row, others=row.others + kept - row.scratch) for row in reads]
+    rows += [replace(row, others=row.others + kept) for row in steps]
+    return rows + [replace(row, others=row.others + kept - row.scratch) for row in writes]
+
+
+def step_rows(program: Program, bounds: Bounds, wanted: Mapping[str, Region], inputs: Mapping[str, int]) -> list[Held]:
+    """What is held while each step makes one tile, of which the `inputs` take so many bytes."""
     nbytes = {name: size_of(region) * program.metas[name].dtype.itemsize for name, region in bounds.regions.items()}
+    nbytes |= inputs
     steps = [step for step in program.steps if step.name in bounds.reaches]
     last = {name: i for i, step in enumerate(steps) for name in step.of}
     held = {name: nbytes[name] for name in program.inputs if name in nbytes}
     rows = []
     for i, step in enumerate(steps):
-        inputs = sum(nbytes[name] for name in set(step.of) if name in held)
-        scratch = program.ops[step.name].scratch
-        metas = [program.metas[name] for name in step.of]
-        shapes = [shape_of(need) for need in bounds.reaches[step.name].needs if need is not None]
-        params = {**step.params, "shapes": shapes}
-        factor = scratch if isinstance(scratch, (int, float)) else call(scratch, metas, params)
         others = sum(size for name, size in held.items() if name not in step.of)
-        rows.append(Held(step.name, inputs, nbytes[step.name], int(factor * inputs), others))
+        given = sum(held[name] for name in set(step.of) if name in held)
+        rows.append(Held(step.name, given, nbytes[step.name], _scratch(program, step, bounds), others))
         held[step.name] = nbytes[step.name]
         for name in [n for n in held if last.get(n, i + 1) <= i and n not in wanted]:
             del held[name]
-    return rows or [Held("read", sum(held.values()), 0, 0, 0)]
+    return rows
 
 
-def task_memory(stage: Stage, block: Shape, tile: Shape) -> int:
-    """The most bytes that a task of this stage holds."""
-    region = middle(stage.domain, block)
-    wanted = stage.wanted(region)
-    bounds = stage.program.bounds(wanted)
-    metas = stage.program.metas
-    total = 0
+def _scratch(program: Program, step: Step, bounds: Bounds) -> int:
+    """What an op says it needs beside inputs and result, for inputs of the regions that it gets."""
+    reach = bounds.reaches[step.name]
+    metas = [program.metas[name] for name in step.of]
+    shapes = [shape_of(need) for need in reach.needs if need is not None]
+    scratch = program.ops[step.name].scratch
+    params = {**step.params, "shapes": shapes}
+    factor = scratch if isinstance(scratch, (int, float)) else call(scratch, metas, params)
+    pairs = zip(metas, reach.needs, strict=True)
+    return int(factor * sum(size_of(need) * meta.dtype.itemsize for meta, need in pairs if need is not None))
+
+
+def _is_decoded(source: Source) -> bool:
+    return source.chunks is not None
+
+
+def _nbytes(stage: Stage, name: str, bounds: Bounds) -> int:
+    return size_of(bounds.regions[name]) * stage.program.metas[name].dtype.itemsize if name in bounds.regions else 0
+
+
+def _wanted_bytes(stage: Stage, name: str, wanted: Mapping[str, Region]) -> int:
+    return size_of(wanted[name]) * stage.program.metas[name].dtype.itemsize
+
+
+def _inputs(stage: Stage, inner: Bounds) -> dict[str, int]:
+    """What the sources' parts of one tile take: nothing where they are views of what is decoded."""
+    return {
+        name: 0 if _is_decoded(source) else resident(source, inner.regions[name])
+        for name, source in stage.sources.items()
+        if name in inner.regions
+    }
+
+
+def resident(source: Source, region: Region) -> int:
+    """Bytes of memory that a region takes when it is read directly: whole pages, where it is mapped."""
+    pages = getattr(source, "resident", None)
+    inside = tuple((a, b) if a >= 0 and b <= n else (0, n) for (a, b), n in zip(region, source.meta.shape, strict=True))
+    nbytes = size_of(region) * source.meta.dtype.itemsize
+    mapped: int = nbytes if pages is None else pages(inside)
+    # Beyond the ends it is put together from pieces.
+    return mapped if inside == region else mapped + nbytes
+
+
+def _reads(stage: Stage, bounds: Bounds, inner: Bounds, decoded: Mapping[str, int], standing: int) -> Iterator[Held]:
+    before = 0
     for name, source in stage.sources.items():
-        if name in bounds.regions:
-            total += size_of(bounds.regions[name]) * metas[name].dtype.itemsize + _decode(source)
-    if tile != block:
-        total += sum(size_of(wanted[w.node]) * metas[w.node].dtype.itemsize for w in stage.writes)
+        if name not in bounds.regions:
+            continue
+        if name in decoded:
+            yield Held(f"read {name}", 0, decoded[name], decoding(source, bounds.regions[name]), before)
+            before += decoded[name]
+            continue
+        region = inner.regions[name]
+        # Hashing takes the bytes in C order: what does not lie so is copied.
+        strided = runs_of(region, source.meta.shape)[0] > 1 or getattr(source, "order", "C") == "F"
+        copied = size_of(region) * source.meta.dtype.itemsize if strided else 0
+        yield Held(f"read {name}", resident(source, region), copied, 0, standing)
+
+
+def decoding(source: Source, region: Region) -> int:
+    """Bytes held beside the result while the chunks of a region are decoded."""
+    chunks = getattr(source, "shards", None) or source.chunks
+    assert chunks is not None
+    under_way = min(chunks_of(region, chunks), CHUNKS_AT_ONCE)
+    return int(DECODING * min(under_way * prod(chunks), chunked_size(region, chunks)) * source.meta.dtype.itemsize)
+
+
+def chunks_of(region: Region, chunks: Shape) -> int:
+    """How many chunks a region touches."""
+    return prod(-(-b // c) - a // c for (a, b), c in zip(region, chunks, strict=True))
+
+
+def chunked_size(region: Region, chunks: Shape) -> int:
+    """Elements in all chunks that a region touches."""
+    return chunks_of(region, chunks) * prod(chunks)
+
+
+def _reductions(stage: Stage, inner: Bounds, part: Mapping[str, Region]) -> Iterator[Held]:
+    metas = stage.program.metas
+    ends = {name: size_of(inner.regions[name]) * metas[name].dtype.itemsize for name in stage.ends}
+    inputs = _inputs(stage, inner)
+    ends |= {name: inputs[name] for name in ends if name in inputs}
     for reduce in stage.reduces:
-        # Two partials of up to three float64 arrays each, as `std` keeps.
-        kept = [1 if i in reduce.axes else n for i, n in enumerate(shape_of(wanted[reduce.of]))]
-        total += 2 * 3 * 8 * prod(kept)
-    part = stage.wanted(next(iter(tiles(region, tile))))
-    rows = tile_memory(stage.program, stage.program.bounds(part), part)
-    return total + max(row.total for row in rows)
+        meta = replace(reduce.meta, shape=shape_of(part[reduce.of]))
+        scratch = reduce.function.scratch
+        factor = (
+            scratch
+            if isinstance(scratch, (int, float))
+            else call(scratch, [meta], {**reduce.params, "shapes": [meta.shape]})
+        )
+        others = sum(size for name, size in ends.items() if name != reduce.of)
+        result = partial_bytes(reduce, part[reduce.of])
+        yield Held(reduce.node, ends[reduce.of], result, int(factor * meta.nbytes), others)
 
 
-def _decode(source: Source) -> int:
-    """A decoded chunk and its encoded bytes, for a source that is decoded chunk by chunk."""
-    return 0 if source.chunks is None else 2 * prod(source.chunks) * source.meta.dtype.itemsize
+def partial_bytes(reduce: Reduce, region: Region) -> int:
+    """Bytes of the partial that a reduction gives for a region."""
+    kept = prod(b - a for axis, (a, b) in enumerate(region) if axis not in reduce.axes)
+    ndim = reduce.meta.ndim
+    # The op itself says what it keeps of one element.
+    one = sample((1,) * ndim, reduce.meta.dtype)
+    with np.errstate(all="ignore"):
+        given = {"region": ((0, 1),) * ndim, "metas": [reduce.meta]}
+        return kept * sum(int(array.nbytes) for array in reduce.function([one], reduce.params, np, **given))
+
+
+def _writes(
+    stage: Stage, wanted: Mapping[str, Region], bounds: Bounds, gathered: Mapping[str, int], partials: int
+) -> Iterator[Held]:
+    metas = stage.program.metas
+    # Untiled, what is written may be a view of something larger that the last step made.
+    arrays = gathered or {write.node: _nbytes(stage, write.node, bounds) for write in stage.writes}
+    for write in stage.writes:
+        region = wanted[write.node]
+        nbytes = size_of(region) * metas[write.node].dtype.itemsize
+        copied = 0 if gathered or bounds.regions[write.node] == region else nbytes
+        scratch = encoding(write.target, region, copied)
+        yield Held(f"write {write.node}", sum(arrays.values()), 0, scratch, partials)
+    if partials:
+        yield Held("receipt", partials, 0, (RECEIPT - 1) * partials, sum(arrays.values()))
+
+
+def encoding(target: Target, region: Region, copied: int) -> int:
+    """Bytes held beside a block while it is written: a copy in C order, or its chunks under way."""
+    if getattr(target, "chunks", None) is None:
+        return copied
+    under_way = min(chunks_of(region, target.grain), CHUNKS_AT_ONCE) * prod(target.grain)
+    return int(ENCODING * under_way * target.meta.dtype.itemsize)
 
 
 def middle(domain: Shape, block: Shape) -> Region:
     """A block that no edge cuts short, where there is one."""
-    return tuple(
-        (min((n // b) // 2, max(n // b - 1, 0)) * b, min(min((n // b) // 2, max(n // b - 1, 0)) * b + b, n))
-        for n, b in zip(domain, block, strict=True)
-    )
+    starts = [min(n // b // 2, max(n // b - 1, 0)) * b for n, b in zip(domain, block, strict=True)]
+    return tuple((start, min(start + b, n)) for start, n, b in zip(starts, domain, block, strict=True))

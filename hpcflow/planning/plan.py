@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import product
-from math import prod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hpcflow.errors import Fault, FlowError
 from hpcflow.meta import ArraySink, DocumentSink, Meta, Target
-from hpcflow.planning.blocks import smallest
+from hpcflow.planning.advice import advice, advice_json
+from hpcflow.planning.blocks import needed
+from hpcflow.planning.describe import bytes_read, columns, count, stage_json, stage_lines
 from hpcflow.planning.draft import Draft
-from hpcflow.planning.memory import DRIVER_BASE, WORKER_BASE
+from hpcflow.planning.processes import MIB, TABLE, Base, base
+from hpcflow.planning.refusal import Limits, no_block, no_room
 from hpcflow.planning.stages import Stage, Write, is_reduction, meta_of
 from hpcflow.program.program import Step
-from hpcflow.regions import block_region, size_of
-from hpcflow.registry import call, get_op
 from hpcflow.sinks.npy import NpyTarget
-from hpcflow.spec.flow import Flow, Node, Sink
+from hpcflow.sizes import show_size
+from hpcflow.spec.flow import Flow, Sink
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Plan:
     stages: tuple[Stage, ...]
     documents: tuple[Document, ...]
     targets: tuple[Target, ...]
-    """What is created before the first block, and finished after the last."""
+    """All that is written, and what stages leave for one another."""
     outputs: tuple[Output, ...]
     run_dir: Path
     workers: int
@@ -68,6 +68,12 @@ class Plan:
     """Of every worker."""
     budget: int
     """Bytes for the whole run on one machine."""
+    base: Base
+    """Bytes that the processes hold before the first task."""
+    scratch: tuple[Target, ...] = ()
+    """Nodes that are stored between two stages, and removed when the run is complete."""
+    advice: tuple[Fault, ...] = ()
+    """What would make the run smaller or quicker."""
 
     @property
     def tasks(self) -> int:
@@ -75,22 +81,37 @@ class Plan:
         return sum(stage.tasks for stage in self.stages)
 
     @property
+    def slots(self) -> int:
+        """How many tasks run at once."""
+        return self.workers * self.threads
+
+    @property
     def task_memory(self) -> int:
         """Bytes that the largest task holds."""
         return max((stage.task_memory for stage in self.stages), default=0)
 
     @property
-    def base_memory(self) -> int:
-        """Bytes that driver and workers hold without any task."""
-        return base_memory(self.flow, self.workers)
+    def worker_memory(self) -> int:
+        """Bytes that a worker holds at its peak; where tasks run in the driver, what they take of it."""
+        busy = (min(stage.tasks, self.threads) * stage.task_memory for stage in self.stages)
+        return self.base.worker + max(busy, default=0)
 
     @property
     def peak_memory(self) -> int:
-        """Bytes that the run holds at its peak: driver, workers and a task on every thread."""
-        busy = max(
-            (min(stage.tasks, self.workers * self.threads) * stage.task_memory for stage in self.stages), default=0
-        )
-        return self.base_memory + busy
+        """Bytes that the run holds at its peak: its processes, a task on every thread, results on their way."""
+        busy = max((needed(stage, self.slots) for stage in self.stages), default=0)
+        rendered = max((document_memory(document) for document in self.documents), default=0)
+        return self.base.total + max(busy, rendered)
+
+    @property
+    def scratch_disk(self) -> int:
+        """Bytes on disk of what stages leave for one another and for documents, in the run's folder."""
+        kept = [target for target in self.targets if Path(target.path).is_relative_to(self.run_dir)]
+        return sum(target.meta.nbytes for target in kept)
+
+    def disk_needed(self) -> dict[str, int]:
+        """Bytes that each file or folder will take, by its path; before compression."""
+        return {target.path: target.meta.nbytes for target in self.targets}
 
     @property
     def bytes_read(self) -> int:
@@ -104,88 +125,144 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """As `plan --json` prints it."""
-        memory = {"per_task": self.task_memory, "peak": self.peak_memory, "budget": self.budget}
         return {
             "flow": self.flow.name,
             "tasks": self.tasks,
             "bytes_read": self.bytes_read,
             "bytes_written": self.bytes_written,
-            "memory": memory,
-            "stages": [_stage_json(stage) for stage in self.stages],
+            "memory": {
+                "per_task": self.task_memory,
+                "peak": self.peak_memory,
+                "budget": self.budget,
+                "driver": self.base.driver + self.base.rest,
+                "worker": self.worker_memory,
+                "base": self.base.total,
+            },
+            "stages": [stage_json(stage) for stage in self.stages],
             "outputs": [output.to_json() for output in self.outputs],
             "workers": self.workers,
             "threads": self.threads,
+            "disk": self.disk_needed(),
+            "scratch_disk": self.scratch_disk,
+            "advice": [advice_json(one) for one in self.advice],
         }
 
     def __str__(self) -> str:
         head = f"{self.flow.name}: {count(self.tasks, 'block')} in {count(len(self.stages), 'stage')}"
-        lines = [f"{head}, reads {size(self.bytes_read)}, writes {size(self.bytes_written)}"]
+        lines = [f"{head}, reads {show_size(self.bytes_read)}, writes {show_size(self.bytes_written)}"]
         for stage in self.stages:
-            at = "\N{MULTIPLICATION SIGN}".join(map(str, stage.block)) or "one value"
-            lines.append(f"  {stage.name}: {count(stage.tasks, 'block')} of {at}, {size(stage.task_memory)} each")
-            lines.append("    " + " \N{RIGHTWARDS ARROW} ".join([*stage.sources, *stage.steps]))
-            if any(halo(stage)):
-                lines.append(f"    halo {', '.join(map(str, halo(stage)))}")
-        lines.append(
-            f"memory: {size(self.peak_memory)} at the peak of {size(self.budget)} allowed "
-            f"({size(self.base_memory)} for {count(self.workers, 'worker')} and the driver, "
-            f"{count(self.workers * self.threads, 'task')} at once)"
-        )
-        lines += [f"  {output.name} \N{RIGHTWARDS ARROW} {output.path}: {output.meta}" for output in self.outputs]
+            lines += ["", *stage_lines(stage)]
+        lines += ["", *columns(self._memory_rows())]
+        lines += ["", *(f"{one.name} \N{RIGHTWARDS ARROW} {one.path}: {one.meta}" for one in self.outputs)]
+        if self.scratch:
+            used = show_size(sum(target.meta.nbytes for target in self.scratch))
+            lines.append(f"{used} in {self.run_dir / 'stages'} between the stages, removed at the end")
+        lines += [text for one in self.advice for text in ("", str(one))]
         return "\n".join(lines)
 
+    def _memory_rows(self) -> list[tuple[str, str]]:
+        base = self.base
+        most = max(self.stages, key=lambda stage: needed(stage, self.slots), default=None)
+        tasks = min(most.tasks, self.slots) if most else 0
+        each = most.task_memory if most else 0
+        rows = [("driver", show_size(base.driver + base.rest))]
+        if base.workers:
+            rows.append((count(base.workers, "worker"), show_size(base.workers * base.worker)))
+        rows.append((f"{count(tasks, 'task')} at once", show_size(tasks * each)))
+        left = self.peak_memory - base.total - tasks * each
+        rows += [("results on their way", show_size(left))] if left >= MIB else []
+        return [*rows, ("at the peak", show_size(self.peak_memory)), ("allowed", show_size(self.budget))]
 
-def make_plan(flow: Flow, *, run_dir: Path, workers: int, threads: int, budget: int) -> Plan:
-    """Plan a run of `flow` within `budget` bytes.
+
+def make_plan(flow: Flow, *, run_dir: Path, workers: int, threads: int, budget: int, processes: bool = True) -> Plan:
+    """Plan a run of `flow`.
+
+    Parameters
+    ----------
+    flow : Flow
+    run_dir : Path
+    workers, threads : int
+        How many workers, and how many tasks each runs at once.
+    budget : int
+        Bytes for the whole run on one machine.
+    processes : bool
+        Whether workers are processes of their own.
 
     Raises
     ------
     FlowError
         Where nothing fits, with the arithmetic.
     """
-    stored: dict[str, Target] = {
-        name: NpyTarget(str(run_dir / "stages" / f"{name}.npy"), node.meta)
-        for name, node in flow.nodes.items()
-        if node.meta is not None and is_reduction(flow, name)
-    }
-    writes: dict[str, Write] = {}
-    extra: list[Step] = []
-    documents, outputs = [], []
+    limits = Limits(base(flow, workers, processes=processes), budget, workers, threads)
+    if not limits.room:
+        raise FlowError(no_room(flow, limits, base(flow, 1, processes=False)))
+    ends = _ends(flow, run_dir)
+    draft = Draft(
+        flow, tuple(ends.writes.values()), tuple(ends.extra), ends.reduced, run_dir, limits.room, limits.slots
+    )
+    drafted, chosen = draft.cut_where_it_pays()
+    too_large = [stage for stage in chosen if not stage.block and stage.domain]
+    if too_large:
+        raise FlowError(*(no_block(flow, stage, limits) for stage in too_large))
+    targets = {target.path: target for target in [*(w.target for w in draft.writes), *drafted.stored.values()]}
+    return Plan(
+        flow=flow,
+        stages=tuple(chosen),
+        documents=tuple(ends.documents),
+        targets=tuple(targets.values()),
+        outputs=tuple(ends.outputs),
+        run_dir=run_dir,
+        workers=workers,
+        threads=threads,
+        budget=budget,
+        base=limits.base,
+        scratch=tuple(one for one in targets.values() if one.path not in {*ends.writes, *_paths(ends.reduced)}),
+        advice=advice(flow, chosen),
+    )
+
+
+@dataclass
+class _Ends:
+    """What must come out of the plan, gathered sink by sink."""
+
+    reduced: dict[str, Target]
+    """Where each reduction's result goes."""
+    writes: dict[str, Write] = field(default_factory=dict)
+    extra: list[Step] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+
+
+def _ends(flow: Flow, run_dir: Path) -> _Ends:
+    ends = _Ends(
+        {
+            name: NpyTarget(str(run_dir / "stages" / f"{name}.npy"), meta_of(flow, name))
+            for name in flow.nodes
+            if is_reduction(flow, name)
+        }
+    )
     for sink in flow.sinks.values():
         metas = [meta_of(flow, name) for name in sink.of]
         if isinstance(sink.sink, ArraySink):
             target = sink.sink.target(metas[0])
-            writes[target.path] = Write(sink.of[0], target)
-            outputs.append(Output(sink.name, str(sink.params["path"]), metas[0], _chunks(target)))
+            ends.writes[target.path] = Write(sink.of[0], target)
+            ends.outputs.append(Output(sink.name, str(sink.params["path"]), metas[0], _chunks(target)))
             continue
         columns = []
         for name, meta, view in zip(sink.of, metas, sink.sink.views(metas), strict=True):
-            write = _staged(name, meta, view, run_dir, extra)
-            if name in stored and view == meta:
-                columns.append((name, stored[name]))
+            if name in ends.reduced and view == meta:
+                columns.append((name, ends.reduced[name]))
                 continue
-            writes[write.target.path] = write
+            write = _staged(name, meta, view, run_dir, ends.extra)
+            ends.writes[write.target.path] = write
             columns.append((name, write.target))
-        documents.append(Document(sink, sink.sink, tuple(columns)))
-        outputs.append(Output(sink.name, str(sink.params["path"]), metas[0], metas[0].shape))
-    room = max(budget - base_memory(flow, workers), 0) // (workers * threads)
-    drafted = Draft(flow, tuple(writes.values()), tuple(extra), stored, run_dir, room).cut_where_it_pays()
-    chosen = drafted.stages()
-    too_large = [stage for stage in chosen if not stage.block and stage.domain]
-    if too_large:
-        raise FlowError(*(_refusal(flow, stage, budget, workers, threads) for stage in too_large))
-    targets = {target.path: target for target in [*(w.target for w in writes.values()), *drafted.stored.values()]}
-    return Plan(
-        flow,
-        tuple(chosen),
-        tuple(documents),
-        tuple(targets.values()),
-        tuple(outputs),
-        run_dir,
-        workers,
-        threads,
-        budget,
-    )
+        ends.documents.append(Document(sink, sink.sink, tuple(columns)))
+        ends.outputs.append(Output(sink.name, str(sink.params["path"]), metas[0], metas[0].shape))
+    return ends
+
+
+def _paths(targets: Mapping[str, Target]) -> list[str]:
+    return [target.path for target in targets.values()]
 
 
 def _chunks(target: Target) -> tuple[int, ...]:
@@ -203,87 +280,7 @@ def _staged(name: str, meta: Meta, view: Meta, run_dir: Path, extra: list[Step])
     return Write(step, NpyTarget(str(run_dir / "stages" / f"{name}-{view.shape[0]}.npy"), view))
 
 
-def _refusal(flow: Flow, stage: Stage, budget: int, workers: int, threads: int) -> Fault:
-    least = smallest(stage)
-    base = base_memory(flow, workers)
-    node = flow.nodes.get(stage.name) or flow.nodes[stage.ends[0].split("[")[0]]
-    return Fault(
-        node.location,
-        f"expected the stage `{stage.name}` to fit {size(budget)}, found that its smallest block takes {size(least)}: "
-        f"{size(base)} for the processes + {workers * threads} tasks \N{MULTIPLICATION SIGN} {size(least)} "
-        f"= {size(base + workers * threads * least)}",
-        f"give `--memory {size(base + workers * threads * least)}`, or fewer threads: `--threads 1` takes "
-        f"{size(base + workers * least)}",
-    )
-
-
-def base_memory(flow: Flow, workers: int) -> int:
-    """Bytes of the driver and of every worker before its first task."""
-    # Steps that share a library count it twice: rather too much than too little.
-    return DRIVER_BASE + workers * (WORKER_BASE + sum(_base(flow, node) for node in flow.nodes.values()))
-
-
-def _base(flow: Flow, node: Node) -> int:
-    if node.source is not None:
-        return 0
-    base = get_op(node.use).base
-    each: int = base if isinstance(base, int) else call(base, [meta_of(flow, n) for n in node.of], node.params)
-    return each
-
-
-def bytes_read(stage: Stage) -> int:
-    """Bytes that all blocks of a stage ask of its sources.
-
-    Blocks between the first and the last along an axis read alike, so one stands for them all.
-    """
-    total = 0
-    metas = stage.program.metas
-    for index, times in _kinds_of_block(stage):
-        bounds = stage.program.bounds(stage.wanted(block_region(index, stage.domain, stage.block)))
-        each = sum(size_of(bounds.regions[n]) * metas[n].dtype.itemsize for n in stage.sources if n in bounds.regions)
-        total += each * times
-    return total
-
-
-def _kinds_of_block(stage: Stage) -> Iterator[tuple[tuple[int, ...], int]]:
-    axes = [[(i, 1) for i in range(n)] if n <= 4 else [(0, 1), (1, n - 2), (n - 1, 1)] for n in stage.grid]
-    for kinds in product(*axes):
-        yield tuple(i for i, _ in kinds), prod(times for _, times in kinds)
-
-
-def halo(stage: Stage) -> list[int]:
-    """How far the stage reaches beyond a block of its domain, per axis, over all its steps."""
-    ndim = len(stage.domain)
-    reach = dict.fromkeys(stage.program.metas, [0] * ndim)
-    for step in reversed(stage.program.steps):
-        depth = stage.program.ops[step.name].halo(step.meta, step.params)
-        sides = [max(pair) for pair in depth[:ndim]] + [0] * (ndim - len(depth))
-        for name in step.of:
-            reach[name] = [max(old, r + d) for old, r, d in zip(reach[name], reach[step.name], sides, strict=True)]
-    return [max(axis) for axis in zip(*(reach[name] for name in stage.program.inputs), strict=True)]
-
-
-def _stage_json(stage: Stage) -> dict[str, Any]:
-    return {
-        "name": stage.name,
-        "steps": list(stage.steps),
-        "tasks": stage.tasks,
-        "block": list(stage.block),
-        "tile": list(stage.tile),
-        "halo": halo(stage),
-        "task_memory": stage.task_memory,
-    }
-
-
-def size(nbytes: float) -> str:
-    """Bytes for a reader: ``1.5GiB``, as `--memory` takes them back."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if nbytes < 1000 or unit == "GiB":
-            return f"{nbytes:.3g}{unit}" if nbytes < 100 else f"{nbytes:.0f}{unit}"
-        nbytes /= 1024
-    raise AssertionError
-
-
-def count(number: int, noun: str) -> str:
-    """``1 block``, ``2 blocks``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def document_memory(document: Document) -> int:
+    """Bytes that the driver holds while it makes a document: the columns that it maps, and some rows."""
+    rows = 0 if document.sink.use == "json" else TABLE
+    return rows + sum(target.meta.nbytes for _, target in document.columns)

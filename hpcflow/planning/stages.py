@@ -19,7 +19,7 @@ from hpcflow.meta import Meta, Source, Target
 from hpcflow.namespace import Array
 from hpcflow.program.fuse import Reduction, fused
 from hpcflow.program.program import Program, Schedule, Step
-from hpcflow.regions import Region, Shape, block_region, grid, unravel, whole
+from hpcflow.regions import Region, Shape, block_region, grid, spanned, unravel, whole
 from hpcflow.registry import Op, function, get_op
 from hpcflow.spec.flow import Flow
 
@@ -44,6 +44,12 @@ class Stored:
         else:
             size, mtime_ns = status.st_size, status.st_mtime_ns
         return {"path": self.path, "size": size, "mtime_ns": mtime_ns}
+
+    def resident(self, region: Region) -> int:
+        """Bytes of memory that reading a region takes: the pages that it lies on."""
+        itemsize = self.meta.dtype.itemsize
+        strides = [itemsize * prod(self.meta.shape[axis + 1 :]) for axis in range(self.meta.ndim)]
+        return spanned(region, strides, itemsize)
 
     def read(self, region: Region) -> Array:
         """The elements in `region`, from the finished file."""
@@ -120,8 +126,8 @@ class Stage:
 
     @cached_property
     def grid(self) -> Shape:
-        """How many blocks along each axis of the domain."""
-        return grid(self.domain, self.block)
+        """How many blocks along each axis of the domain; an empty axis has one, which is empty."""
+        return tuple(max(1, n) for n in grid(self.domain, self.block))
 
     @cached_property
     def tasks(self) -> int:
@@ -139,7 +145,7 @@ class Stage:
         grain = [1] * len(self.domain)
         for write in self.writes:
             units = write.target.grain[: len(grain)]
-            grain = [min(lcm(g, unit), n) for g, unit, n in zip(grain, units, self.domain, strict=True)]
+            grain = [max(1, min(lcm(g, unit), n)) for g, unit, n in zip(grain, units, self.domain, strict=True)]
         return tuple(grain)
 
     @cached_property
@@ -208,8 +214,8 @@ def stages(flow: Flow, writes: Sequence[Write], extra: Sequence[Step], stored: M
         ends.append((node.of[0], Reduce(name, node.of[0], node.use, node.params, meta_of(flow, node.of[0]), target)))
     made = []
     for node_name, end in ends:
-        program, sources = _program(flow, node_name, by_name, stored)
-        origin = by_name[node_name].of[0] if node_name in by_name else node_name
+        readable = _readable(flow, node_name, end.target, stored)
+        program, sources = _program(flow, node_name, by_name, readable)
         made.append(
             Stage(
                 name=node_name if isinstance(end, Write) else end.node,
@@ -218,8 +224,7 @@ def stages(flow: Flow, writes: Sequence[Write], extra: Sequence[Step], stored: M
                 writes=(end,) if isinstance(end, Write) else (),
                 reduces=(end,) if isinstance(end, Reduce) else (),
                 domain=program.metas[node_name].shape,
-                # A finished reduction is read, never made again.
-                level=levels[origin] + is_reduction(flow, origin),
+                level=max((levels[name] + 1 for name in sources if name in readable), default=0),
             )
         )
     return sorted(made, key=lambda stage: stage.level)
@@ -240,6 +245,19 @@ def is_reduction(flow: Flow, name: str) -> bool:
     return node.source is None and get_op(node.use).is_reduction
 
 
+def _readable(flow: Flow, end: str, target: Target, stored: Mapping[str, Target]) -> Mapping[str, Target]:
+    """The stored nodes that a stage reads rather than makes.
+
+    A step that is stored comes out of one task with whatever else ends in it. A source that is
+    stored is stored to be read from there by all but the stage that does it.
+    """
+    if end not in stored or is_reduction(flow, end):
+        return stored
+    if flow.nodes[end].source is not None and target != stored[end]:
+        return stored
+    return {name: one for name, one in stored.items() if name != end}
+
+
 def _program(
     flow: Flow, end: str, extra: Mapping[str, Step], stored: Mapping[str, Target]
 ) -> tuple[Program, dict[str, Source]]:
@@ -256,10 +274,10 @@ def _program(
             steps[name] = extra[name]
             return
         node = flow.nodes[name]
-        if node.source is not None:
-            sources[name] = node.source
-        elif name in stored and (name != end or is_reduction(flow, name)):
+        if name in stored:
             sources[name] = Stored(stored[name].path, meta_of(flow, name))
+        elif node.source is not None:
+            sources[name] = node.source
         else:
             for one in node.of:
                 visit(one)

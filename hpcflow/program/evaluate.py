@@ -118,7 +118,11 @@ class _Run:
         try:
             given = {"reach": reach, "prepared": step.prepared, "threads": self.threads}
             of = [metas[name] for name in step.of]
-            result = self.program.ops[step.name](arrays, step.params, self.xp, metas=of, **given)
+            if 0 in shape_of(reach.made):
+                # Not every library takes an array without elements.
+                result = self.xp.empty(shape_of(reach.made), step.meta.dtype)
+            else:
+                result = self.program.ops[step.name](arrays, step.params, self.xp, metas=of, **given)
         except Exception as error:
             raise StepError(step.name, _words(error)) from error
         if result.shape != shape_of(reach.made):

@@ -17,7 +17,7 @@ from hpcflow.digests import digest_json
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
-from hpcflow.regions import Region, Shape, shape_of, size_of
+from hpcflow.regions import Region, Shape, shape_of, size_of, spanned
 from hpcflow.scalars import show
 
 Dims = list[str | None] | None
@@ -99,6 +99,16 @@ class FlatSource:
             "dtype": str(self.stored.descr),
             "shape": list(self.meta.shape),
         }
+
+    def resident(self, region: Region) -> int:
+        """Bytes of memory that reading a region takes: the pages that it lies on, and a copy if one is made."""
+        itemsize = self.stored.itemsize
+        pages = spanned(region, _strides(self.meta.shape, itemsize, self.order), itemsize)
+        return pages + (size_of(region) * itemsize if self._copied else 0)
+
+    @property
+    def _copied(self) -> bool:
+        return self.stored != self.meta.dtype or self.offset % self.stored.alignment != 0
 
     def read(self, region: Region) -> Array:
         """A read-only view of the file's pages: nothing is copied, and nothing read before it is used.

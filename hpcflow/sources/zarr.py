@@ -42,6 +42,8 @@ class ZarrSource:
     """When the metadata was last written, where that can be told."""
     options: str = field(default="{}", repr=False)
     """For fsspec, as JSON; not shown, since credentials may be among them."""
+    shards: Shape | None = None
+    """Files that hold many chunks each, where there are such."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -109,6 +111,7 @@ def zarr(
         metadata=_digest(document),
         written_ns=_written(path, component),
         options=options,
+        shards=tuple(array.shards) if getattr(array, "shards", None) else None,
     )
 
 

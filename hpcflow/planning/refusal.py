@@ -1,0 +1,114 @@
+"""What to say where a run does not fit into its memory: the arithmetic, and what would fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil
+
+from hpcflow.errors import Fault, Location
+from hpcflow.planning.blocks import needed, shaped, smallest
+from hpcflow.planning.describe import TIMES, count, extents
+from hpcflow.planning.processes import MIB, Base, driver_memory
+from hpcflow.planning.stages import Stage, Write
+from hpcflow.regions import Shape
+from hpcflow.sinks.npy import NpyTarget
+from hpcflow.sizes import show_size
+from hpcflow.spec.flow import Flow
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may use."""
+
+    base: Base
+    budget: int
+    workers: int
+    threads: int
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at once."""
+        return self.workers * self.threads
+
+    @property
+    def room(self) -> int:
+        """Bytes for tasks."""
+        return max(self.budget - self.base.total, 0)
+
+
+def no_room(flow: Flow, limits: Limits, alone: Base) -> Fault:
+    """The processes themselves take more than the whole budget; `alone` is the driver as the only one."""
+    base = limits.base
+    fewer = "fewer workers, or " if base.workers > 1 else ""
+    hint = f"give `--memory {asked(base.total + 64 * MIB)}` or more"
+    if base.workers:
+        hint += f"; or {fewer}no worker process at all: `--cluster threads` takes {show_size(alone.total)}"
+    return Fault(
+        Location(flow.file, 0, 1),
+        f"expected a run within {show_size(limits.budget)}, found that its processes alone take "
+        f"{show_size(base.total)}: {_sum(base)}",
+        hint,
+    )
+
+
+def _sum(base: Base) -> str:
+    parts = [f"{show_size(base.driver)} for the driver"]
+    if base.workers:
+        parts.append(f"{base.workers} {TIMES} {show_size(base.worker)} for {count(base.workers, 'worker')}")
+        parts.append(f"{show_size(base.rest)} for a helper")
+    return " + ".join(parts)
+
+
+def no_block(flow: Flow, stage: Stage, limits: Limits) -> Fault:
+    """Not even the smallest block of a stage fits."""
+    least = smallest(stage) if flow.block is None else _as_asked(stage, flow.block)
+    tasks = min(least.tasks, limits.slots)
+    driver = driver_memory(least, limits.slots)
+    total = limits.base.total + needed(least, limits.slots)
+    which = "the block that the flow asks for" if flow.block is not None else "its smallest block"
+    parts = [f"{show_size(limits.base.total)} for the processes", f"{tasks} {TIMES} {show_size(least.task_memory)}"]
+    parts += [f"{show_size(driver)} for partial results"] if driver > MIB else []
+    node = flow.nodes.get(stage.name) or flow.nodes[stage.ends[0].split("[")[0]]
+    location = next((sink.location for sink in flow.sinks.values() if _is_of(stage, sink.of)), node.location)
+    return Fault(
+        location if stage.writes else node.location,
+        f"expected the stage `{stage.name}` to fit {show_size(limits.budget)}, found that {which}, "
+        f"{extents(least.block)}, takes {show_size(total)}: {' + '.join(parts)}",
+        "; or ".join(_remedies(flow, stage, least, limits, total)),
+    )
+
+
+def _is_of(stage: Stage, of: tuple[str, ...]) -> bool:
+    return any(write.node in of for write in stage.writes)
+
+
+def _as_asked(stage: Stage, block: Shape) -> Stage:
+    found = shaped(stage, 2**62, block)
+    assert found is not None
+    return found
+
+
+def _remedies(flow: Flow, stage: Stage, least: Stage, limits: Limits, total: int) -> list[str]:
+    remedies = [f"give `--memory {asked(total)}`"]
+    if limits.threads > 1 and least.tasks > 1:
+        single = limits.base.total + needed(least, limits.workers)
+        if single <= limits.budget:
+            remedies.append(f"`--threads 1`, which takes {show_size(single)}")
+    free = stage if flow.block is not None else _ungrained(stage)
+    fits = shaped(free, limits.room, None, limits.slots)
+    if fits is not None and fits.block != least.block:
+        largest = f"the largest block that fits is {extents(fits.block)}"
+        how = "ask for that with `block`" if flow.block is not None else "ask for `chunks` or `shards` no longer"
+        remedies.append(f"{largest}: {how}")
+    return remedies
+
+
+def _ungrained(stage: Stage) -> Stage:
+    """The stage as if its outputs could be written in any pieces."""
+    writes = (Write(one.node, NpyTarget(one.target.path, one.target.meta)) for one in stage.writes)
+    return replace(stage, writes=tuple(writes))
+
+
+def asked(nbytes: int) -> str:
+    """A size as `--memory` takes it, rounded up."""
+    return f"{ceil(nbytes / MIB)}MiB"
