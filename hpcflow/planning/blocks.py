@@ -26,6 +26,8 @@ CHUNK_COST = 100_000
 """What a chunk costs beyond its elements: opening a file, handing it to a thread and back."""
 RUN_COST = 1_000
 """What a piece of a file that is written on its own costs: a call of the system."""
+PAGE_COST = 0.1
+"""What an element on a mapped page costs, whether it is asked for or not."""
 PARTIAL_COST = 20
 """What an element of a reduction's partial costs on its way through the driver."""
 LARGEST_BLOCK = 128 * 2**20
@@ -134,9 +136,9 @@ def _making(op: Op, step: Step, made: Region) -> float:
 
 
 def reading(source: Source, region: Region) -> float:
-    """What reading a region costs: decoding an element costs about two, mapping it one."""
+    """What reading a region costs: decoding an element costs about two; what is mapped, its pages too."""
     if source.chunks is None:
-        return resident(source, region) / source.meta.dtype.itemsize
+        return size_of(region) + PAGE_COST * resident(source, region) / source.meta.dtype.itemsize
     return 2 * chunked_size(region, source.chunks) + CHUNK_COST * chunks_of(region, source.chunks)
 
 

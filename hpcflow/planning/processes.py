@@ -32,8 +32,8 @@ TRACKER = 13
 """The process that multiprocessing keeps beside the driver."""
 BLOCK_FLAG = 1
 """Bytes of the driver for each block: whether it is done."""
-SCIPY = 24
-"""What the filters' library adds to a process."""
+FILTERS, FILTERS_HERE = 44, 26
+"""What SciPy's and OpenCV's filters add to a worker, and to a driver, which has imported most of SciPy."""
 PACKAGES = {"zarr": 18, "PIL": 6, "pyarrow": 42}
 """What importing a package adds to a process, and a little of its use."""
 PACKAGES_OF = {"zarr": ("zarr",), "images": ("PIL",), "png": ("PIL",), "parquet": ("pyarrow",), "csv": ("pyarrow",)}
@@ -73,22 +73,21 @@ def base(flow: Flow, workers: int, *, processes: bool) -> Base:
         name for node in flow.nodes.values() if node.source is not None for name in PACKAGES_OF.get(node.use, ())
     }
     sinks = {name for sink in flow.sinks.values() for name in PACKAGES_OF.get(sink.use, ())}
-    ops = sum(dict(_held(flow, node) for node in flow.nodes.values() if node.source is None).values())
+    filters = FILTERS if processes else FILTERS_HERE
+    ops = sum(dict(_held(flow, node, filters) for node in flow.nodes.values() if node.source is None).values())
     if not processes:
-        filters = any(node.source is None and get_op(node.use).depth is not None for node in flow.nodes.values())
-        # Most of SciPy is there already.
-        return Base(_own(DRIVER + _sum(sources | sinks)) + ops - filters * (SCIPY - 8) * MIB, 0, 0)
+        return Base(_own(DRIVER + _sum(sources | sinks)) + ops, 0, 0)
     worker = (WORKER + _sum(sources | (sinks & {"zarr"}))) * MIB + ops
     return Base(_own(DRIVER + SCHEDULER + _sum(sources | sinks)), worker, workers, TRACKER * MIB)
 
 
-def _held(flow: Flow, node: Node) -> tuple[Any, int]:
+def _held(flow: Flow, node: Node, filters: int) -> tuple[Any, int]:
     """What an op keeps in a process, and a name for it: it is kept once."""
     op = get_op(node.use)
     if callable(op.base):
         metas = [meta_of(flow, name) for name in node.of]
         return (node.use, repr(dict(node.params))), call(op.base, metas, node.params)
-    return ("scipy", SCIPY * MIB + op.base) if op.depth is not None else (node.use, op.base)
+    return ("filters", filters * MIB + op.base) if op.depth is not None else (node.use, op.base)
 
 
 def _sum(packages: Iterable[str]) -> int:

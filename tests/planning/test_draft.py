@@ -1,78 +1,102 @@
-"""Where a plan cuts a flow into stages."""
+"""Which ends share a task, and where a node is stored between two passes."""
 
-from textwrap import dedent
+import numpy as np
+import pytest
+import zarr
 
-import hpcflow
-from hpcflow.spec.validate import loads
+from hpcflow.clusters.profiles import open_pool
+from hpcflow.execute.progress import Silent
+from hpcflow.execute.run import Outcome, run_plan
+from hpcflow.planning.describe import halo
 
-HEAD = """
-flow: draft
-sources: {x: {from: random, shape: [2048, 2048], seed: 1, dims: [y, x]}}
-"""
-
-
-def stages(text):
-    return {stage.name: stage.steps for stage in hpcflow.plan(loads(HEAD + dedent(text)), cluster="synchronous").stages}
+ZARR = "{{to: zarr, of: {0}, path: OUT/{0}.zarr, chunks: {1}}}"
 
 
-def test_everything_that_shares_what_it_reads_comes_out_of_one_task(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = """
-    steps:
-      smooth: {op: gaussian, of: x, sigma: 1.5}
-      gx: {op: sobel, of: smooth, axis: x}
-      gy: {op: sobel, of: smooth, axis: y}
-      energy: {op: expr, expr: "sqrt(gx**2 + gy**2)"}
-      total: {op: sum, of: energy}
-    sinks:
-      energy: {to: zarr, of: energy, path: energy.zarr}
-      smooth: {to: npy, of: smooth, path: smooth.npy}
-      total: {to: json, of: total, path: total.json}
-    """
-    assert [set(steps) for steps in stages(text).values()] == [{"smooth", "gx", "gy", "energy", "total"}]
+def test_edges_is_one_stage_with_the_halo_of_both_filters(sparse, planned, flow):
+    steps = [
+        "smooth: {op: gaussian, of: x, sigma: 1.5}",
+        "gx: {op: sobel, of: smooth, axis: 1}",
+        "gy: {op: sobel, of: smooth, axis: 0}",
+        'energy: {op: expr, expr: "sqrt(gx**2 + gy**2)"}',
+        "total: {op: sum, of: energy}",
+    ]
+    sinks = ["e: " + ZARR.format("energy", [1024, 1024]), "t: {to: json, of: total, path: OUT/t.json}"]
+    plan = planned(flow(sparse((8192, 8192)), steps, sinks))
+    (stage,) = plan.stages
+    assert stage.steps == ("smooth", "gx", "gy", "energy", "total")
+    assert halo(stage) == [7, 7]
+    assert all(b % 1024 == 0 for b in stage.block)
 
 
-def test_what_stands_before_and_behind_a_reduction_is_made_once(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = """
-    steps:
-      smooth: {op: median, of: x, size: 5}
-      total: {op: sum, of: smooth}
-      share: {op: expr, expr: "smooth / total"}
-    sinks:
-      share: {to: npy, of: share, path: share.npy}
-    """
-    assert list(stages(text).values()) == [("smooth", "total"), ("share",)]
+def test_sinks_and_reductions_of_one_source_share_its_tasks(sparse, planned, flow):
+    steps = ["a: {op: clip, of: x, min: 0}", "s: {op: sum, of: a}", "m: {op: max, of: a}", "h: {op: mean, of: x}"]
+    sinks = ["a: {to: npy, of: a, path: OUT/a.npy}", "x: {to: npy, of: x, path: OUT/x2.npy}"]
+    sinks += [f"{name}: {{to: json, of: {name}, path: OUT/{name}.json}}" for name in "smh"]
+    plan = planned(flow(sparse((4096, 4096)), steps, sinks))
+    (stage,) = plan.stages
+    assert {write.node for write in stage.writes} == {"a", "x"}
+    assert {reduce.node for reduce in stage.reduces} == {"s", "m", "h"}
 
 
-def test_what_a_sink_writes_as_npy_is_read_from_there(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = """
-    steps:
-      smooth: {op: median, of: x, size: 5}
-      total: {op: sum, of: smooth}
-      share: {op: expr, expr: "smooth / total"}
-    sinks:
-      share: {to: npy, of: share, path: share.npy}
-      smooth: {to: npy, of: smooth, path: smooth.npy}
-    """
-    plan = hpcflow.plan(loads(HEAD + dedent(text)), cluster="synchronous")
-    assert [stage.steps for stage in plan.stages] == [("smooth", "total"), ("share",)]
-    assert plan.stages[1].sources["smooth"].path == str(tmp_path / "smooth.npy")
+def test_ends_that_share_nothing_have_stages_of_their_own(sparse, planned, flow):
+    text = flow(sparse((64, 64)), [], ["a: {to: npy, of: x, path: OUT/a.npy}", "b: {to: npy, of: z, path: OUT/b.npy}"])
+    text = text.replace("sinks:", f"  z: {sparse((32, 32), name='z')}\nsinks:")
+    assert len(planned(text).stages) == 2
 
 
-def test_two_axes_that_must_be_whole_are_taken_one_after_the_other(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = """
-    steps:
-      down: {op: softmax, of: x, axis: y}
-      across: {op: softmax, of: down, axis: x}
-    sinks:
-      across: {to: npy, of: across, path: across.npy}
-    """
-    plan = hpcflow.plan(loads(HEAD + dedent(text)), cluster="synchronous")
-    down, across = plan.stages
-    assert down.block[0] == 2048
-    assert down.block[1] < 2048
-    assert across.block[1] == 2048
-    assert across.block[0] < 2048
+def test_a_result_that_later_steps_read_comes_from_a_stage_before_theirs(sparse, planned, flow):
+    steps = ["m: {op: mean, of: x}", 'y: {op: expr, expr: "x - m"}']
+    plan = planned(flow(sparse((4096, 4096)), steps, ["y: {to: npy, of: y, path: OUT/y.npy}"]))
+    assert [stage.level for stage in plan.stages] == [0, 1]
+    assert plan.scratch == ()
+
+
+def test_planes_become_columns_in_two_passes(sparse, planned, flow):
+    source = sparse((1024, 2048, 2048), "uint16", chunks=(1, 2048, 2048))
+    plan = planned(
+        flow(source, [], ["o: {to: zarr, of: x, path: OUT/o.zarr, chunks: [1024, 64, 64]}"]), budget=1024 * 2**20
+    )
+    first, second = plan.stages
+    assert first.writes[0].target == plan.scratch[0]
+    assert second.writes[0].target.path.endswith("o.zarr")
+    assert plan.scratch_disk == plan.to_json()["scratch_disk"] == 8 * 2**30
+    assert plan.disk_needed()[plan.scratch[0].path] == 8 * 2**30
+    assert plan.peak_memory <= plan.budget
+    # Each pass reads every byte once.
+    assert plan.bytes_read == 2 * 8 * 2**30
+
+
+def test_chunks_that_suit_the_blocks_are_read_directly(sparse, planned, flow):
+    source = sparse((8192, 8192), chunks=(1024, 1024))
+    plan = planned(flow(source, [], ["o: {to: zarr, of: x, path: OUT/o.zarr, chunks: [2048, 2048]}"]))
+    assert plan.scratch == ()
+    assert plan.bytes_read == 8192 * 8192 * 4
+
+
+def test_photos_are_never_stored_between_since_bad_ones_are_told_apart_to_the_end(planned, flow, tmp_path):
+    from PIL import Image  # noqa: PLC0415
+
+    for i in range(3):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{i}.png")
+    steps = ["t: {op: transpose, of: x, axes: [1, 2, 3, 0]}", "s: {op: softmax, of: u, axis: 0}"]
+    steps.insert(1, "u: {op: astype, of: t, dtype: float32}")
+    source = f"{{from: images, path: {tmp_path}, size: 64}}"
+    assert planned(flow(source, steps, ["s: {to: npy, of: s, path: OUT/s.npy}"])).scratch == ()
+
+
+@pytest.mark.parametrize("kind", ["synchronous", "threads"])
+def test_two_passes_give_the_same_and_leave_nothing_behind(kind, planned, flow, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpcflow.planning.blocks.TASK_COST", 1)
+    monkeypatch.setattr("hpcflow.planning.blocks.CHUNK_COST", 1)
+    monkeypatch.setattr("hpcflow.planning.blocks.LARGEST_BLOCK", 2**14)
+    data = np.random.default_rng(0).integers(0, 1000, (32, 40, 48)).astype("uint16")
+    zarr.create_array(tmp_path / "x.zarr", data=data, chunks=(1, 40, 48))
+    text = flow(
+        f"{{from: zarr, path: {tmp_path}/x.zarr}}", [], ["o: {to: zarr, of: x, path: OUT/o.zarr, chunks: [32, 8, 8]}"]
+    )
+    plan = planned(text)
+    assert len(plan.stages) == 2
+    with open_pool(kind) as pool:
+        run_plan(plan, pool, Outcome(), max_bad=0, progress=Silent())
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "o.zarr", mode="r")[...], data)
+    assert not list((tmp_path / "run" / "stages").iterdir())
