@@ -101,7 +101,7 @@ def test_a_block_asked_for_that_cannot_fit_is_refused_with_the_largest_that_does
         ),
     ],
 )
-def test_advice_has_a_place_and_figures(shape, dtype, chunks, steps, sink, more, says, sparse, planned, flow):
+def test_advice_has_a_place_and_figures(shape, dtype, chunks, steps, sink, more, says, sparse, planned, flow):  # noqa: PLR0917
     plan = planned(flow(sparse(shape, dtype, chunks), [steps], [sink], more))
     (found,) = [one for one in plan.advice if says in one.message]
     assert any(letter.isdigit() for letter in found.message)
