@@ -17,24 +17,17 @@ from hpcflow.planning.plan import Plan
 from hpcflow.planning.stages import gone_mark
 
 
-def scratch(plan: Plan) -> frozenset[str]:
-    """The arrays in the run's folder that no document is made from."""
-    kept = {target.path for document in plan.documents for _, target in document.columns}
-    stages = plan.run_dir / "stages"
-    written = (write.target.path for stage in plan.stages for write in stage.writes)
-    return frozenset(path for path in written if Path(path).parent == stages and path not in kept)
-
-
 def is_gone(plan: Plan, targets: Iterable[Target]) -> frozenset[str]:
     """Those of some targets that a complete run has removed."""
-    known = scratch(plan)
+    known = {target.path for target in plan.scratch}
     paths = (target.path for target in targets)
     return frozenset(p for p in paths if p in known and gone_mark(p).exists() and not Path(p).exists())
 
 
 def remove(plan: Plan) -> None:
     """Remove them all, and note what they were."""
-    for path in scratch(plan):
+    for target in plan.scratch:
+        path = target.path
         with suppress(FileNotFoundError):
             status = Path(path).stat()
             gone_mark(path).write_text(json.dumps([status.st_size, status.st_mtime_ns]))

@@ -163,7 +163,10 @@ sinks: {across: {to: npy, of: across, path: across.npy}}
 
 
 def test_what_only_stages_need_is_removed_and_made_again_where_it_is_needed(flow, monkeypatch):
-    monkeypatch.setattr(Draft, "cut_where_it_pays", lambda draft: draft.cut("down"))
+    def cut(draft):
+        return draft.cut("down"), draft.cut("down").stages()
+
+    monkeypatch.setattr(Draft, "cut_where_it_pays", cut)
     Path("ways.yaml").write_text(TWO_WAYS)
     executed, _ = run("ways.yaml")
     assert [path.name for path in Path("runs/ways/stages").iterdir()] == ["down.npy.gone"]

@@ -18,7 +18,9 @@ SINK = "y: {{to: zarr, of: y, path: OUT/y.zarr, chunks: {}}}"
     chunks=st.lists(st.integers(1, 400), min_size=3, max_size=3),
     room=st.integers(20, 30),
 )
-def test_blocks_are_whole_chunks_and_cover_the_array_once(shape, chunks, room, sparse, planned, flow):
+def test_blocks_are_whole_chunks_and_cover_the_array_once(  # noqa: PLR0917  (fixtures)
+    shape, chunks, room, sparse, planned, flow
+):
     chunks = [min(c, n) for c, n in zip(chunks, shape, strict=False)]
     text = flow(sparse(shape), ["y: {op: uniform, of: x, size: 3}"], [SINK.format(chunks)])
     (stage,) = planned(text).stages
