@@ -14,7 +14,7 @@ from math import ceil, prod
 
 from hpcflow.meta import Source
 from hpcflow.planning.memory import chunked_size, chunks_of, middle, resident, task_memory
-from hpcflow.planning.processes import driver_memory
+from hpcflow.planning.processes import COMPILED, driver_memory
 from hpcflow.planning.stages import Stage, Write
 from hpcflow.program.program import Step
 from hpcflow.regions import Region, Shape, grid, runs_of, shape_of, size_of
@@ -34,10 +34,12 @@ LARGEST_BLOCK = 128 * 2**20
 """Bytes of the largest array in a block. Fixed, so that more workers give the same blocks."""
 ENOUGH_BLOCKS = 16
 """Fewer blocks than this leave workers idle, or make resuming coarse."""
-COMPILED = 2**27
-"""Elements of an array from which on its elementwise steps are compiled."""
 TILE = 2**20
-"""Bytes of the largest array in a tile: about what stays in a core's L2 cache."""
+"""Bytes of the largest array in a tile: about what stays in a core's L2 cache.
+
+Fixed, not asked of the machine: tiles decide in what order a sum is added up, and a run that goes
+on elsewhere must find the same bits.
+"""
 
 
 def shaped(stage: Stage, budget: int, asked: Shape | None = None, slots: int = 1) -> Stage | None:
@@ -200,6 +202,10 @@ def tile_shape(stage: Stage, block: Shape) -> Shape:
     """A tile of the block whose arrays stay in cache, as long as its halo stays small beside it."""
     if not all(stage.program.ops[step.name].tile for step in stage.program.steps):
         return block
+    # One loop has no arrays in between: longer tiles stay in the shared cache and cost less Python.
+    ops = [stage.program.ops[step.name] for step in stage.program.steps]
+    plain = compiles(stage) and all(op.depth is None and op.reaches is None for op in ops)
+    limit = 4 * TILE if plain else TILE
     region = middle(stage.domain, block)
     start = tuple(a for a, _ in region)
     tile = list(block)
@@ -212,7 +218,7 @@ def tile_shape(stage: Stage, block: Shape) -> Shape:
 
     largest, each = volumes(tile)
     for axis in range(len(tile)):
-        while largest > TILE and tile[axis] > 1:
+        while largest > limit and tile[axis] > 1:
             halved = [*tile[:axis], -(-tile[axis] // 2), *tile[axis + 1 :]]
             smaller, dearer = volumes(halved)
             if dearer > 1.25 * each:

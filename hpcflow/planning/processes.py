@@ -34,6 +34,10 @@ BLOCK_FLAG = 1
 """Bytes of the driver for each block: whether it is done."""
 FILTERS, FILTERS_HERE = 44, 26
 """What SciPy's and OpenCV's filters add to a worker, and to a driver, which has imported most of SciPy."""
+COMPILED = 2**27
+"""Elements of an array from which on its elementwise steps are compiled."""
+COMPILER = 120
+"""Numba imported and a loop compiled."""
 PACKAGES = {"zarr": 18, "PIL": 6, "pyarrow": 42}
 """What importing a package adds to a process, and a little of its use."""
 PACKAGES_OF = {"zarr": ("zarr",), "images": ("PIL",), "png": ("PIL",), "parquet": ("pyarrow",), "csv": ("pyarrow",)}
@@ -75,6 +79,8 @@ def base(flow: Flow, workers: int, *, processes: bool) -> Base:
     sinks = {name for sink in flow.sinks.values() for name in PACKAGES_OF.get(sink.use, ())}
     filters = FILTERS if processes else FILTERS_HERE
     ops = sum(dict(_held(flow, node, filters) for node in flow.nodes.values() if node.source is None).values())
+    if any(node.meta is not None and node.meta.size >= COMPILED for node in flow.nodes.values()):
+        ops += COMPILER * MIB
     if not processes:
         return Base(_own(DRIVER + _sum(sources | sinks)) + ops, 0, 0)
     worker = (WORKER + _sum(sources | (sinks & {"zarr"}))) * MIB + ops
