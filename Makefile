@@ -1,4 +1,4 @@
-# One word for everything:  make run · make test · make check · make bench · make clean
+# One word for everything:  make run · make test · make check · make bench · make fault · make clean
 # Another interpreter:      make run PYTHON=python3.12
 
 PYTHON ?= python3
@@ -29,6 +29,11 @@ check: $(VENV)/.test
 # Beside the peers, and beside what the machine can do: docs/benchmarks.md. Half an hour or so.
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks --docs docs
+	$(BIN)/python tests/benchmarks/ingest.py speed label
+
+# What must hold whatever goes wrong: servers that misbehave, connections that break, long lists.
+fault: $(VENV)/.bench
+	$(BIN)/python tests/benchmarks/ingest.py faults cuts cap many
 
 clean:
 	rm -rf $(VENV) .bench out runs dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

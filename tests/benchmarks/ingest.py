@@ -2,7 +2,7 @@
 
     python tests/benchmarks/ingest.py            every figure, a few minutes
     python tests/benchmarks/ingest.py --quick    the same on a tenth of the files
-    python tests/benchmarks/ingest.py speed      one of speed, label, faults, many
+    python tests/benchmarks/ingest.py speed      some of speed, label, faults, cuts, cap, many
 
 Prints one JSON document: a row for each figure, with what was asked for. Runs are interleaved and
 medians quoted, since other things run on the machine.
@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "ingest")]
 
 from faulty import Faulty, body_of  # noqa: E402
+from faulty import serving as in_thread  # noqa: E402
 
 from hpcflow.ingest import fetch  # noqa: E402
 from hpcflow.ingest.cache import replace_with  # noqa: E402
@@ -229,6 +230,41 @@ def faults(scale: float) -> list[dict[str, Any]]:
     ]
 
 
+def cuts(scale: float) -> list[dict[str, Any]]:
+    """Files of 4 MB, each cut at a random offset; one that is another afterwards."""
+    count, chance, size = max(int(100 * scale), 10), random.Random(0), 4_000_000
+    worst = wrong = 0
+    with in_thread(Faulty(size=size)) as server, tempfile.TemporaryDirectory() as folder:
+        paths = [f"ok/{i}.bin" for i in range(count)] + [f"changed/{i}.bin" for i in range(4)]
+        server.cuts = {path: [chance.randrange(size)] for path in paths[:count]}
+        done = fetch(map(server.url, paths), f"{folder}/out", cache=f"{folder}/cache", concurrency=4)
+        for path, row in zip(paths, pq.read_table(done.manifest).to_pylist(), strict=True):
+            wrong += not row["path"] or Path(folder, "out", row["path"]).read_bytes() != server.body(path)
+            worst = max(worst, server.sent[path] - size)
+    name = f"cut at {count} random offsets"
+    return [
+        {"figure": name, "what": "most bytes fetched twice", "value": worst, "wanted": f"<= {2**20}"},
+        {"figure": name, "what": "files that are not right", "value": wrong, "wanted": 0},
+    ]
+
+
+def cap(scale: float) -> list[dict[str, Any]]:
+    """Three processes at one server, eight requests at once in all."""
+    count = max(int(400 * scale), 40)
+    with serving(0.02, 20_000) as (port, pipe), tempfile.TemporaryDirectory() as folder:
+        fetches = []
+        for i in range(3):
+            Path(folder, f"{i}.txt").write_text("\n".join(f"http://127.0.0.1:{port}/ok/{i}-{j}" for j in range(count)))
+            command = [sys.executable, "-m", "hpcflow", "fetch", f"{folder}/{i}.txt", "--to", f"{folder}/{i}", "-q"]
+            command += ["--cache", f"{folder}/cache", "--per-host", "8"]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            fetches.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
+        assert [one.wait() for one in fetches] == [0, 0, 0]
+        pipe.send("most")
+        _, _, most = pipe.recv()
+    return [{"figure": "three processes, 8 at once allowed", "what": "most at once", "value": most, "wanted": "<= 8"}]
+
+
 def many(scale: float) -> list[dict[str, Any]]:
     """100,000 URLs, in memory."""
     count = int(100_000 * scale)
@@ -260,7 +296,7 @@ def _alone(folder: str, name: str, *options: str) -> tuple[float, int]:
 
 def main() -> None:
     """Measure and print."""
-    figures = {"speed": speed, "label": label, "faults": faults, "many": many}
+    figures = {"speed": speed, "label": label, "faults": faults, "cuts": cuts, "cap": cap, "many": many}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("figures", nargs="*", choices=[*figures, []], default=list(figures))
     parser.add_argument("--quick", action="store_true")
