@@ -145,8 +145,10 @@ class Engine:
         url: str = reveal(item.url)
         if not is_url(url):
             raise Failure("is no URL", again=False)
-        if "::" in url.partition("?")[0] or (not item.trusted and scheme(url) not in WEB):
+        if not item.trusted and scheme(url) not in WEB:
             raise Failure(f"a list from elsewhere may not name `{scheme(url)}://`", again=False)
+        if "::" in url and scheme(url) not in WEB:
+            raise Failure("chains of file systems are not followed", again=False)
         name = key(url)
         async with owning(self.cache.locks, int(name[:15], 16)):
             known = self.cache.entry(name)

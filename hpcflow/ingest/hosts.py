@@ -11,7 +11,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import monotonic, time
 
@@ -33,7 +33,7 @@ class Host:
         self._locks = f"{folder}/slots"
         self._first = int(name[:12], 16) * MOST_SLOTS
         self._gate = f"{folder}/{name[:32]}"
-        self._looked = (0.0, 0.0)
+        self._looked = self._until = 0.0
         self._free = list(range(slots))
         self._kept: list[tuple[int, float]] = []
         """Slots that go from one request to the next, and since when they are held."""
@@ -79,14 +79,11 @@ class Host:
     def closed(self) -> float:
         """Seconds for which the host still wants no request; 0 where it takes them."""
         now = time()
-        looked, until = self._looked
-        if not looked <= now < looked + GLANCE:
-            try:
-                until = os.stat(self._gate).st_mtime  # noqa: PTH116
-            except FileNotFoundError:
-                until = 0.0
-            self._looked = (now, until)
-        return max(until - now, 0.0)
+        if not self._looked <= now < self._looked + GLANCE:
+            self._looked = now
+            with suppress(FileNotFoundError):
+                self._until = max(self._until, os.stat(self._gate).st_mtime)  # noqa: PTH116
+        return max(self._until - now, 0.0)
 
     async def opened(self) -> None:
         """Wait until the host takes requests.
@@ -103,16 +100,14 @@ class Host:
 
     async def close(self, seconds: float) -> None:
         """Send the host nothing for some seconds, whichever process it would come from."""
-        until = time() + seconds
-        self._looked = (time(), max(until, self._looked[1]))
+        self._until = max(self._until, time() + seconds)
         async with owning(self._locks, self._first + MOST_SLOTS - 1):
-            self._looked = (0.0, 0.0)
-            if self.closed() < until - time():
-                part = f"{self._gate}.{os.getpid()}"
-                with open(part, "wb"):  # noqa: ASYNC230, PTH123  (an empty file)
-                    os.utime(part, (until, until))
-                os.replace(part, self._gate)  # noqa: PTH105
-                self._looked = (0.0, 0.0)
+            self._looked = 0.0
+            self.closed()  # another process may have closed it for longer
+            part = f"{self._gate}.{os.getpid()}"
+            with open(part, "wb"):  # noqa: ASYNC230, PTH123  (an empty file)
+                os.utime(part, (self._until, self._until))
+            os.replace(part, self._gate)  # noqa: PTH105
 
 
 class Hosts:

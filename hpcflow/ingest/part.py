@@ -103,6 +103,8 @@ class Part:
 
     def flush(self) -> None:
         """Write what waits in memory."""
+        if not self._flushed:
+            self._path.unlink(missing_ok=True)  # before there are notes that are not about it
         if not self._flushed and self.version.validator:
             replace_with(self._notes, json.dumps({**asdict(self.version), "boot": _boot()}).encode())
         with self._path.open("ab" if self._flushed else "wb", buffering=0) as file:

@@ -44,16 +44,18 @@ def shown(url: str) -> str:
     def hide(match: re.Match[str]) -> str:
         return match[0] if match[2] and not REFERENCE.sub("", match[2]) else match[1] + HIDDEN
 
-    return redact(f"{head}://{user}{at}{host}{SECRET.sub(hide, slash + path)}")
+    text = redact(f"{head}://{user}{at}{host}{SECRET.sub(hide, slash + path)}") if _ else redact(url)
+    # What was no UTF-8 in a list can be written nowhere else.
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def origin(url: str) -> str:
     """Scheme, host and port: what credentials belong to and what caps count by."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = None
+        return url
     default = {"http": 80, "https": 443}.get(parts.scheme.lower())
     return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}:{port or default or ''}"
 
@@ -65,7 +67,10 @@ def key(url: str) -> str:
 
 def extension(url: str) -> str:
     """The ending of the file that a URL names, if it is a plain one: `.jpg`."""
-    found = PurePosixPath(unquote(urlsplit(url).path)).suffix
+    try:
+        found = PurePosixPath(unquote(urlsplit(url).path)).suffix
+    except ValueError:
+        return ""
     return found.lower() if EXTENSION.fullmatch(found) else ""
 
 

@@ -57,7 +57,10 @@ class Target:
     @classmethod
     def of(cls, url: str, *, trusted: bool) -> Target:
         """Take the credentials out of a URL."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise Failure("is no valid URL", again=False) from None
         user, at, place = parts.netloc.rpartition("@")
         if not at:
             return cls(url, trusted)

@@ -1,5 +1,6 @@
 """Lists into folders, against a server that misbehaves."""
 
+import asyncio
 import hashlib
 import random
 import subprocess
@@ -10,11 +11,13 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from aiohttp import web
 from faulty import SIZE, Faulty, body_of, serving
 
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.ingest import fetch
 from hpcflow.ingest.manifest import Folder
+from hpcflow.ingest.urls import key
 
 
 @pytest.fixture(scope="module")
@@ -313,9 +316,14 @@ def test_a_folder_belongs_to_one_fetch(get, server, tmp_path):
     [
         ("nothing", "is no URL"),
         ("http://", "is no valid URL"),
+        ("http://[bad/x.jpg", "is no valid URL"),
+        ("http://127.0.0.1:99999/x.jpg", "is no valid URL"),
+        ("http://user:pa:ss@[::1/x", "is no valid URL"),
         ("http://127.0.0.1:1/x", "no connection: "),
         ("http://no-such-host.invalid/x", "its host's name is not known"),
         ("simplecache::http://127.0.0.1/x", "is no URL"),
+        ("zip://a.txt::http://127.0.0.1/x.zip", "chains of file systems are not followed"),
+        ("http://[::1]:1/x.jpg", "no connection: "),
         ("nosuch://x/y", "ValueError: Protocol not known: nosuch"),
     ],
 )
@@ -323,6 +331,54 @@ def test_what_is_no_address_is_a_loss_with_its_reason(get, urls, reason):
     _, (row,) = get([urls], retries=0)
     assert row["status"] == "failed"
     assert row["reason"].startswith(reason)
+
+
+def test_a_line_that_is_no_text_is_a_loss_of_its_own(get, server, tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"http://127.0.0.1:1/caf\xe9.jpg\n" + server.url("ok/text.bin").encode())
+    done, rows = get(str(tmp_path / "list.txt"), retries=0)
+    assert (done.ok, done.failed) == (1, 1)
+    assert rows[0]["url"] == "http://127.0.0.1:1/caf\N{REPLACEMENT CHARACTER}.jpg"
+
+
+KILLED = """
+import sys
+from hpcflow.ingest import fetch
+fetch([sys.argv[1]], sys.argv[2], cache=sys.argv[3], timeout=20)
+"""
+
+
+def test_a_fetch_that_is_killed_outright_is_taken_up(get, tmp_path):
+    size = 8_000_000
+    with serving(Slow(size=size)) as host:
+        path = "slowly/killed.bin"
+        process = subprocess.Popen([sys.executable, "-c", KILLED, host.url(path), tmp_path / "out", tmp_path / "cache"])
+        part = tmp_path / "cache" / "parts" / key(host.url(path))
+        deadline = time.monotonic() + 30
+        while not (part.exists() and part.stat().st_size >= 2**21) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        sent = host.sent[path]
+        row = one(get, host, path, timeout=20)
+        assert content(tmp_path, row) == body_of(path, size)
+        again = next(headers for headers in host.headers[path][1:] if "Range" in headers)
+        assert int(again["Range"].removeprefix("bytes=").rstrip("-")) >= min(sent, 2**22) - 2**21
+
+
+class Slow(Faulty):
+    """Sends a little at a time."""
+
+    async def slowly(self, request, path, body):
+        if "Range" in request.headers:
+            return await self.ok(request, path, body)
+        etag = '"' + hashlib.md5(body).hexdigest() + '"'
+        response = web.StreamResponse(headers={"Content-Length": str(len(body)), "ETag": etag})
+        await response.prepare(request)
+        for start in range(0, len(body), 2**18):
+            await response.write(body[start : start + 2**18])
+            self.sent[path] += 2**18
+            await asyncio.sleep(0.1)
+        return response
 
 
 def test_other_schemes_go_through_fsspec(get, tmp_path):
