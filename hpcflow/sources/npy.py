@@ -30,8 +30,8 @@ def npy(
     Parameters
     ----------
     path : str
-        The file, relative to the working directory; or its URL, from where it is fetched whole,
-        once, into the cache of each machine that reads it.
+        The file, relative to the working directory. Or its URL: it is fetched whole, once, into
+        the cache of each machine that reads it.
     dims : list of str, optional
         A name for each axis; `null` where one has none.
     fetch : mapping

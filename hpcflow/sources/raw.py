@@ -34,8 +34,8 @@ def raw(
     Parameters
     ----------
     path : str
-        The file, relative to the working directory; or its URL, from where it is fetched whole,
-        once, into the cache of each machine that reads it.
+        The file, relative to the working directory. Or its URL: it is fetched whole, once, into
+        the cache of each machine that reads it.
     dtype : str
         Of an element, with its byte order where that is not this machine's: `uint16`, `>f4`.
     shape : list of int
