@@ -17,6 +17,8 @@ from tests.benchmarks import data, report
 from tests.benchmarks.measure import measure
 from tests.benchmarks.rows import ROWS
 
+ROUNDS = {"full": 5, "quick": 3}
+
 
 def main() -> int:
     """Run rows, print each, and say whether all went well."""
@@ -27,7 +29,8 @@ def main() -> int:
     results = []
     for name in options.names or ROWS:
         print(f"{name} …", file=sys.stderr, flush=True)
-        result = measure(ROWS[name], options.size, options.rounds, data.FOLDER, _say)
+        rounds = options.rounds or ROUNDS[options.size]
+        result = measure(ROWS[name], options.size, rounds, data.FOLDER, _say)
         results.append(result)
         print(report.text(result), flush=True)
     if options.json:
@@ -41,7 +44,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"rows: {', '.join(ROWS)}; all by default")
     parser.add_argument("--quick", dest="size", action="store_const", const="quick", default="full", help="small data")
-    parser.add_argument("--rounds", type=int, default=5, help="after the warm-up (default 5)")
+    parser.add_argument("--rounds", type=int, help="after the warm-up; 5 by default, 3 with --quick")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured")
     parser.add_argument("--docs", type=Path, metavar="DIR", help="write benchmarks.md and its plots there")
     options = parser.parse_args()

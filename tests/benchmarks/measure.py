@@ -21,7 +21,7 @@ import psutil
 from tests.benchmarks.declare import Entry, Reach, Row
 from tests.benchmarks.processes import Child, Failed
 
-PATIENCE = 60.0
+PATIENCE = {"full": 60.0, "quick": 15.0}
 """Seconds that the rounds of one entry may take; a slower one gets fewer of them, at least `FEWEST`."""
 FEWEST = 2
 
@@ -118,7 +118,7 @@ def measure(row: Row, size: str, rounds: int, folder: Path, told: Callable[[str]
             except Failed as error:
                 one.fault = str(error)
             told(f"  {one.name}: {one.fault or f'{one.warm_up:.2f} s'}")
-        _rounds([one for one in times if not one.fault], children, rounds)
+        _rounds([one for one in times if not one.fault], children, rounds, PATIENCE[size])
     reaches = [_reached(reach, times) for reach in row.reaches]
     about = row.about.format(**row.sizes[size])
     elapsed = time.perf_counter() - begun
@@ -144,11 +144,11 @@ def _agree(one: Times, row: Row, entry: Entry) -> None:
         raise Failed(f"the answer differs from {row.reference}'s by {one.difference:.2g}, more than {allowed:g}")
 
 
-def _rounds(times: list[Times], children: Mapping[str, Child], rounds: int) -> None:
+def _rounds(times: list[Times], children: Mapping[str, Child], rounds: int, patience: float) -> None:
     for number in range(rounds):
         # Whoever follows a heavy neighbour may suffer from it: not the same one each time.
         for one in random.Random(number).sample(times, len(times)):
-            wanted = min(rounds, max(FEWEST, int(PATIENCE * one.scale / one.warm_up)))
+            wanted = min(rounds, max(FEWEST, int(patience * one.scale / one.warm_up)))
             if number >= wanted or one.fault:
                 continue
             try:
