@@ -67,9 +67,9 @@ def _look_up(match: re.Match[str]) -> str:
 def redact(text: str) -> str:
     """The text without credentials.
 
-    Every value that `reveal` has given out is replaced by its reference, and what stands before
-    the ``@`` of a URL by ``***``.
+    Every value that `reveal` has given out is replaced by its reference, and user and password of
+    a URL by ``***`` unless they are such a reference.
     """
     for form in sorted(_revealed, key=len, reverse=True):
         text = text.replace(form, _revealed[form])
-    return CREDENTIALS.sub(STRUCK, text)
+    return CREDENTIALS.sub(lambda found: found[0] if REFERENCE.search(found[0]) else STRUCK, text)

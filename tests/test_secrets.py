@@ -25,3 +25,11 @@ def test_a_missing_variable(monkeypatch):
 def test_what_holds_no_reference_stays():
     assert reveal({"a": (1, None, "${name}")}) == {"a": (1, None, "${name}")}
     assert references(3) == set()
+
+
+def test_passwords_within_urls_are_struck_out():
+    assert (
+        redact("no `https://me:pass@word.org/x` or s3://key@bucket") == "no `https://***@word.org/x` or s3://***@bucket"
+    )
+    assert redact("http://me:${env:WORD}@host/") == "http://me:${env:WORD}@host/"
+    assert redact("mail me@host.org") == "mail me@host.org"
