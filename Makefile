@@ -14,10 +14,12 @@ run: $(VENV)/.models
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
 
-# The faults of docs/reliability.md, as often as it says; about an hour. Another share of that:
+# The faults of docs/reliability.md, as often as it says; about an hour. Then servers that
+# misbehave, connections that break, long lists. Another share of the first:
 # make fault HPCFLOW_FAULT_SHARE=0.1, and the same faults again: HPCFLOW_SEED=…
 fault: $(VENV)/.test
 	HPCFLOW_FAULT=full $(BIN)/python -m pytest tests/fault -s
+	$(BIN)/python tests/benchmarks/ingest.py faults cuts cap many
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -30,10 +32,6 @@ check: $(VENV)/.test
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks --docs docs
 	$(BIN)/python tests/benchmarks/ingest.py speed label
-
-# What must hold whatever goes wrong: servers that misbehave, connections that break, long lists.
-fault: $(VENV)/.bench
-	$(BIN)/python tests/benchmarks/ingest.py faults cuts cap many
 
 clean:
 	rm -rf $(VENV) .bench out runs dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
