@@ -41,6 +41,18 @@ class Reach:
 
 
 @dataclass(frozen=True)
+class Geometry:
+    """What of an op's reach depends on its parameters alone, not on the region: worked out once."""
+
+    halo: Depth
+    continued: tuple[bool, ...]
+    """Axes along which a filter wraps, or does not reach at all."""
+    seen_whole: tuple[int, ...]
+    periodic: tuple[bool, ...]
+    """Axes along which a periodic continuation of the inputs continues the result."""
+
+
+@dataclass(frozen=True)
 class Op:
     """A function with the geometry that its decorator attached."""
 
@@ -120,7 +132,30 @@ class Op:
         needs = [need[0] for m, need in zip(metas, reach.needs, strict=True) if m.items and need is not None]
         return bool(needs) and (single or (all(need == row for need in needs) and reach.made[0] == row))
 
-    def reach(self, out: Region, made: Meta, metas: Sequence[Meta], params: Mapping[str, Any]) -> Reach:
+    def geometry(self, made: Meta, params: Mapping[str, Any]) -> Geometry:
+        """What `reach` needs to know for these parameters, whatever the region."""
+        halo = self.halo(made, params)
+        continued = tuple(
+            wrapped or before == behind == 0
+            for wrapped, (before, behind) in zip(self.wraps(made, params), halo, strict=True)
+        )
+        seen = () if self.whole is None else self.axes_seen_whole(made, params)
+        if self.reaches is not None:
+            periodic = (False,) * made.ndim
+        elif self.whole is not None:
+            periodic = tuple(self.depth is None and axis not in seen for axis in range(made.ndim))
+        else:
+            periodic = (True,) * made.ndim if self.depth is None else continued
+        return Geometry(halo, continued, seen, periodic)
+
+    def reach(
+        self,
+        out: Region,
+        made: Meta,
+        metas: Sequence[Meta],
+        params: Mapping[str, Any],
+        geometry: Geometry | None = None,
+    ) -> Reach:
         """What must be read, and what is then made, for the region `out` of the result.
 
         `out` may lie beyond the array's ends only along `periodic` axes.
@@ -128,27 +163,22 @@ class Op:
         if self.reaches is not None:
             return self.reaches(out, metas, **accepted(self.reaches, params))
         if self.depth is not None or self.whole is not None:
-            region = self._grown(out, made, params)
+            region = self._grown(out, made, geometry or self.geometry(made, params))
             rest = tuple(whole(m.shape) for m in metas[1:])
             return Reach(region, (region, *rest))
         return Reach(out, tuple(_aligned(out, made, m) for m in metas))
 
-    def _grown(self, out: Region, made: Meta, params: Mapping[str, Any]) -> Region:
+    def _grown(self, out: Region, made: Meta, geometry: Geometry) -> Region:
         region = out
         if self.depth is not None:
-            grown = grow(out, self.halo(made, params))
+            grown = grow(out, geometry.halo)
             inside = clip(grown, made.shape)
             region = tuple(
                 # A window at least as long as the axis is the whole axis, whatever the boundary.
                 ((0, n) if b - a >= n else (a, b)) if continued else edge
-                for (a, b), edge, n, continued in zip(
-                    grown, inside, made.shape, self._continued(made, params), strict=True
-                )
+                for (a, b), edge, n, continued in zip(grown, inside, made.shape, geometry.continued, strict=True)
             )
-        if self.whole is not None:
-            axes = self.axes_seen_whole(made, params)
-            region = tuple((0, made.shape[i]) if i in axes else one for i, one in enumerate(region))
-        return region
+        return tuple((0, made.shape[i]) if i in geometry.seen_whole else one for i, one in enumerate(region))
 
     def axes_seen_whole(self, made: Meta, params: Mapping[str, Any]) -> tuple[int, ...]:
         """The axes that an op with `whole` sees from end to end."""
@@ -171,20 +201,6 @@ class Op:
         axes = params.get("axes") or range(meta.ndim)
         modes = dict(zip(axes, mode, strict=False)) if isinstance(mode, (list, tuple)) else dict.fromkeys(axes, mode)
         return tuple(modes.get(axis) in ("wrap", "grid-wrap") for axis in range(meta.ndim))
-
-    def periodic(self, made: Meta, params: Mapping[str, Any]) -> tuple[bool, ...]:
-        """Axes along which a periodic continuation of the inputs continues the result."""
-        if self.reaches is not None:
-            return (False,) * made.ndim
-        if self.whole is not None:
-            axes = self.axes_seen_whole(made, params)
-            return tuple(self.depth is None and axis not in axes for axis in range(made.ndim))
-        return (True,) * made.ndim if self.depth is None else self._continued(made, params)
-
-    def _continued(self, made: Meta, params: Mapping[str, Any]) -> tuple[bool, ...]:
-        """Axes along which a filter wraps, or does not reach at all."""
-        still = (before == behind == 0 for before, behind in self.halo(made, params))
-        return tuple(a or b for a, b in zip(self.wraps(made, params), still, strict=True))
 
     def __call__(self, arrays: Sequence[Array], params: Mapping[str, Any], xp: Namespace, **injected: Any) -> Any:
         """Run the function on blocks; for a reduction, on one piece of its input."""

@@ -15,7 +15,7 @@ from typing import Any
 from hpcflow.kernels.loops import Loop
 from hpcflow.meta import Meta
 from hpcflow.regions import Region, hull
-from hpcflow.registry import Op, Reach, get_op
+from hpcflow.registry import Geometry, Op, Reach, get_op
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ class Program:
         return {step.name: get_op(step.op) for step in self.steps}
 
     @cached_property
+    def geometries(self) -> dict[str, Geometry]:
+        """The geometry of every step."""
+        return {step.name: self.ops[step.name].geometry(step.meta, step.params) for step in self.steps}
+
+    @cached_property
     def schedule(self) -> Schedule:
         """Step by step."""
         return Schedule(self.steps)
@@ -113,9 +118,9 @@ class Program:
             if step.name not in regions:
                 continue
             op = self.ops[step.name]
-            metas = [self.metas[name] for name in step.of]
-            out = _within(regions[step.name], step.meta, op.periodic(step.meta, step.params))
-            reach = op.reach(out, step.meta, metas, step.params)
+            geometry = self.geometries[step.name]
+            out = _within(regions[step.name], step.meta, geometry.periodic)
+            reach = op.reach(out, step.meta, [self.metas[name] for name in step.of], step.params, geometry)
             reaches[step.name] = reach
             regions[step.name] = reach.made
             for name, need in zip(step.of, reach.needs, strict=True):

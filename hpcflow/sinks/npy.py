@@ -49,7 +49,7 @@ class NpyTarget:
         return (1,) * self.meta.ndim
 
     def create(self) -> None:
-        """Write the header and reserve the bytes, in place of whatever an earlier run left."""
+        """Write the header and set the size, in place of whatever an earlier run left."""
         if Path(self.path).is_dir():
             raise RunError(f"expected no folder where the file `{self.path}` is to be written, found one")
         part = Path(self.part)
@@ -61,7 +61,8 @@ class NpyTarget:
         with part.open("xb") as file:
             file.write(head)
             file.flush()
-            _reserve(file.fileno(), len(head) + self.meta.nbytes)
+            # Sparse: the run has seen that there is room, and filling a file twice takes twice as long.
+            os.ftruncate(file.fileno(), len(head) + self.meta.nbytes)
 
     def adopt(self) -> bool:
         """Take over what a run cut short left; whether a file of this header and size is there now."""
@@ -148,23 +149,6 @@ def _header(meta: Meta) -> bytes:
         head = io.BytesIO()
         np.lib.format.write_array_header_2_0(head, fields)
     return head.getvalue()
-
-
-def _reserve(file: int, size: int) -> None:
-    """Ask for the disk space now, so that a disk too small is found before anything is computed."""
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(file, 0, size)
-        except OSError as error:
-            # Not every file system can: then the space is taken as blocks are written.
-            if error.errno not in _UNSUPPORTED:
-                raise
-        else:
-            return
-    os.ftruncate(file, size)
-
-
-_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 def _write_at(file: int, content: memoryview, offset: int) -> None:
