@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from harness import ADDON, FULL, Case
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for a background job, which its processes would inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SEED = int(os.environ.get("HPCFLOW_SEED", random.SystemRandom().randrange(2**32)))
 

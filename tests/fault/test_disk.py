@@ -141,7 +141,7 @@ def test_old_journals_go_when_a_run_is_complete(flow):
 def test_a_disk_too_small_is_seen_before_the_start(flow, monkeypatch):
     monkeypatch.setattr(space.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**4))
     with pytest.raises(
-        RunError, match=r"expected 16.1 MiB free on the disk of `.*plain\.npy`, found 9\.8 KiB"
+        RunError, match=r"expected 16\.0 MiB free on the disk of `.*plain\.npy`, found 9\.8 KiB"
     ) as error:
         run(flow)
     assert "32.0 KiB for" in str(error.value)
