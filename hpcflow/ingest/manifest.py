@@ -104,6 +104,7 @@ class Folder:
         """Make the manifest of the journal, and sync and rename it into place."""
         part = self._hidden / NAME
         self._journal.flush()
+        self._before.clear()  # its memory is wanted for the rows
         _write(Path(self._journal.name), part)
         os.replace(part, self.manifest)  # noqa: PTH105
         for folder in (self.path, self._hidden):
