@@ -44,7 +44,8 @@ def shown(url: str) -> str:
     def hide(match: re.Match[str]) -> str:
         return match[0] if match[2] and not REFERENCE.sub("", match[2]) else match[1] + HIDDEN
 
-    text = redact(f"{head}://{user}{at}{host}{SECRET.sub(hide, slash + path)}") if _ else redact(url)
+    # In two parts: `redact` would strike a reference before the `@` too, and a retry needs it.
+    text = f"{head}://{redact(user)}{at}{redact(host + SECRET.sub(hide, slash + path))}" if _ else redact(url)
     # What was no UTF-8 in a list can be written nowhere else.
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
