@@ -200,6 +200,8 @@ def make(stage: Stage, region: Region, bad: list[Bad] | None) -> Made:
                 folds[reduce.node].take(part[reduce.of], values[reduce.node])
             else:
                 folds[reduce.node].add(part[reduce.of], values[reduce.of])
+        # A view keeps the pages of a mapped file, which the next tile is not to add to.
+        del values
     partials = {r.node: folds[r.node].joined(wanted[r.of]) for r in stage.reduces}
     return Made(arrays, partials, read.digests, read.bytes_read)
 

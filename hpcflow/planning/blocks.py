@@ -209,11 +209,14 @@ def tile_shape(stage: Stage, block: Shape) -> Shape:
     region = middle(stage.domain, block)
     start = tuple(a for a, _ in region)
     tile = list(block)
+    mapped = {name for name, source in stage.sources.items() if source.chunks is None}
 
     def volumes(shape: Sequence[int]) -> tuple[int, float]:
         part = tuple((a, a + t) for a, t in zip(start, shape, strict=True))
         bounds = stage.program.bounds(stage.wanted(part))
         sizes = {n: size_of(r) * stage.program.metas[n].dtype.itemsize for n, r in bounds.regions.items()}
+        # Of a mapped file, all pages that the tile lies on.
+        sizes |= {n: resident(stage.sources[n], bounds.regions[n]) for n in sizes if n in mapped}
         return max(sizes.values(), default=0), sum(sizes.values()) / max(prod(shape), 1)
 
     largest, each = volumes(tile)

@@ -28,7 +28,7 @@ ENCODING = 1.9
 RECEIPT = 8
 """Copies of a partial while it is packed into a receipt and on its way to the driver; measured."""
 
-SLACK, SHARE = 8 * 2**20, 1.1
+SLACK, SHARE = 20 * 2**20, 1.1
 """What malloc keeps of arrays that are gone, and cannot fill: so many bytes, and a tenth; measured."""
 
 

@@ -84,7 +84,7 @@ CASES = [
     Case(
         "two workers", "y: {op: uniform, of: x}", zarr_sink((1024, 1024)), options=("--workers", "2", "--threads", "1")
     ),
-    Case("tight", "y: {op: uniform, of: x}", zarr_sink((512, 512)), options=("--memory", "360MiB")),
+    Case("tight", "y: {op: uniform, of: x}", zarr_sink((512, 512)), options=("--memory", "400MiB")),
 ]
 
 
