@@ -23,7 +23,7 @@ from hpcflow.meta import Meta
 from hpcflow.scalars import found, resolve
 
 T = TypeVar("T")
-INJECTED = frozenset({"xp", "region", "metas", "reach", "prepared", "threads"})
+INJECTED = frozenset({"xp", "region", "metas", "reach", "prepared", "cores"})
 
 
 class AxisMarker(Says):

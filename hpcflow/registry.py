@@ -204,9 +204,7 @@ class Op:
 
     def __call__(self, arrays: Sequence[Array], params: Mapping[str, Any], xp: Namespace, **injected: Any) -> Any:
         """Run the function on blocks; for a reduction, on one piece of its input."""
-        return self.function(
-            *arrays, **params, **accepted(self.function, {"xp": xp, "threads": 1, **injected}, INJECTED)
-        )
+        return self.function(*arrays, **params, **accepted(self.function, {"xp": xp, "cores": 1, **injected}, INJECTED))
 
 
 def broadcast(metas: Sequence[Meta], dtype: Any) -> Meta:

@@ -106,7 +106,8 @@ def settled(threads: int) -> Iterator[None]:
             if _users == 0:
                 # Threads that live on see by this that their caps are gone.
                 _generation += 1
-                for setter, number in _before.values():
+                # The last first: torch, for one, sets OpenMP's threads as well.
+                for setter, number in reversed(_before.values()):
                     setter(number)
                 _before.clear()
 

@@ -33,10 +33,10 @@ def scratch(meta: Meta) -> float:
     return _complex(meta.dtype).itemsize / meta.dtype.itemsize
 
 
-def transformed(name: str, x: Array, *, axes: Sequence[int], norm: str, threads: int, xp: Namespace) -> Array:
+def transformed(name: str, x: Array, *, axes: Sequence[int], norm: str, cores: int, xp: Namespace) -> Array:
     """Run SciPy's transform, on all cores if the block has them to itself."""
     if not axes:
         return x.astype(_complex(x.dtype))
     run = getattr(companion(xp, "fft"), name)
-    workers = {"workers": threads} if xp is np else {}
+    workers = {"workers": cores} if xp is np else {}
     return run(x, axes=axes, norm=norm, **workers).astype(_complex(x.dtype), copy=False)

@@ -9,7 +9,7 @@ from hpcflow.registry import op
 
 
 @op(whole="axes", meta=result, scratch=scratch, work=40, tile=False)
-def fft(x: Array, /, *, axes: Axes = None, norm: Norm = "backward", threads: int, xp: Namespace) -> Array:
+def fft(x: Array, /, *, axes: Axes = None, norm: Norm = "backward", cores: int, xp: Namespace) -> Array:
     """Take the Fourier transform along some axes, as `scipy.fft.fftn`.
 
     Each of the axes is seen from end to end. Where two axes of a large array do not fit into memory
@@ -27,4 +27,4 @@ def fft(x: Array, /, *, axes: Axes = None, norm: Norm = "backward", threads: int
     --------
     spectrum: {op: fft, of: plane, axes: [y, x]}
     """
-    return transformed("fftn", x, axes=axes, norm=norm, threads=threads, xp=xp)  # type: ignore[arg-type]
+    return transformed("fftn", x, axes=axes, norm=norm, cores=cores, xp=xp)  # type: ignore[arg-type]

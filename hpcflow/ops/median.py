@@ -31,7 +31,8 @@ def reaches(
 def needed(meta: Meta) -> float:
     """Along a single axis integers are filtered as int64."""
     as_int64 = meta.ndim == 1 and meta.dtype.kind in "biu" and meta.dtype.itemsize < 8
-    return 16 / meta.dtype.itemsize + swapped(meta) if as_int64 else scratch(meta)
+    # OpenCV gets the array with a border around it, and gives one with a border.
+    return 16 / meta.dtype.itemsize + swapped(meta) if as_int64 else max(scratch(meta), 2 + swapped(meta))
 
 
 @op(depth=reaches, meta=result, scratch=needed, work=300)

@@ -36,7 +36,7 @@ FILTERS, FILTERS_HERE = 44, 26
 """What SciPy's and OpenCV's filters add to a worker, and to a driver, which has imported most of SciPy."""
 COMPILED = 2**27
 """Elements of an array from which on its elementwise steps are compiled."""
-COMPILER = 120
+COMPILER = 140
 """Numba imported and a loop compiled."""
 PACKAGES = {"zarr": 18, "PIL": 6, "pyarrow": 42}
 """What importing a package adds to a process, and a little of its use."""

@@ -116,7 +116,7 @@ class _Run:
         metas = self.program.metas
         arrays = [self.take(name, need) for name, need in zip(step.of, reach.needs, strict=True) if need is not None]
         try:
-            given = {"reach": reach, "prepared": step.prepared, "threads": self.threads}
+            given = {"reach": reach, "prepared": step.prepared, "cores": self.threads}
             of = [metas[name] for name in step.of]
             if 0 in shape_of(reach.made):
                 # Not every library takes an array without elements.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +24,8 @@ from hpcflow.registry import source
 from hpcflow.secrets import reveal
 from hpcflow.sources._flat import Dims, named, numbers
 
+SETTLING = 5.0
+"""Seconds."""
 _LISTED = 12
 """How many of a group's arrays a message names."""
 
@@ -63,11 +67,29 @@ class ZarrSource:
         try:
             block = array[tuple(slice(a, b) for a, b in region)]
         except OSError:
+            _settle()
             raise
         except Exception as error:
+            _settle()
             # Codecs raise whatever their library does when a chunk is damaged.
             raise RunError(f"cannot read {list(region)} of `{_place(self.path, self.component)}`: {error}") from error
         return np.asarray(block, self.meta.dtype).reshape(shape_of(region))
+
+
+def _settle() -> None:
+    """Let the other chunks of a read that failed come to their end.
+
+    Zarr leaves them on its event loop, where they would fail noisily when the process ends.
+    """
+    from zarr.core.sync import sync  # noqa: PLC0415
+
+    async def others() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=SETTLING)
+
+    with suppress(Exception):
+        sync(others())
 
 
 @source

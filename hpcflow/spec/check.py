@@ -65,7 +65,7 @@ class Checked:
 
     def open(self, bound: Bound) -> None:
         """Open a source: its metadata only."""
-        if bound.params is None or self._unset(bound):
+        if bound.params is None or self._unset(bound) or self._remote(bound):
             return
         with self.guarded(bound):
             reveal(dict(bound.params))  # so that every message from here on is redacted
@@ -74,6 +74,16 @@ class Checked:
             if meta.items is not None:
                 meta = replace(meta, items=bound.declared.name)
             self.nodes[bound.declared.name] = replace(_node(bound, bound.params), source=source, meta=meta)
+
+    def _remote(self, bound: Bound) -> bool:
+        """Whether a source lies behind a URL and is not to be asked: `check` fetches nothing."""
+        path = (bound.params or {}).get("path")
+        if not self.missing_ok or not isinstance(path, str) or "://" not in path:
+            return False
+        place = bound.declared.places.get("path", bound.declared.location)
+        self.faults.warning(place, "expected a path to look at, found a URL", "`check` fetches nothing; `plan` does")
+        self.nodes[bound.declared.name] = _node(bound, bound.params or {})
+        return True
 
     def _unset(self, bound: Bound) -> bool:
         """Whether an environment variable that a source or sink names is not set."""
