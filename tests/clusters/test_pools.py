@@ -136,28 +136,6 @@ def test_everything_listens_on_loopback_only(pool):
     assert bool(open_ports) == (pool.info.kind == "local")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_left_after_close(kind):
-    before = {p.pid for p in psutil.Process().children(recursive=True)}, len(threadpool_threads())
-    counts = thread_counts()
-    with open_pool(profile(kind)) as pool:
-        pool.install("gone", 1)
-        pool.submit("count-0", thread_counts).result(30)
-        begun = time.perf_counter()
-    assert time.perf_counter() - begun < 5
-    with pytest.raises(KeyError):
-        installed("gone")
-    # Python's own helper for spawned processes stays.
-    left = [p for p in psutil.Process().children(recursive=True) if "resource_tracker" not in " ".join(p.cmdline())]
-    assert {p.pid for p in left} <= before[0]
-    assert len(threadpool_threads()) <= before[1]
-    assert thread_counts() == counts
-
-
-def threadpool_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("hpcflow")]
-
-
 @pytest.mark.parametrize("kind", ["threads", "local"])
 def test_a_ticket_that_waits_can_be_cancelled(kind):
     with open_pool(Profile(kind, 1, 1)) as pool:

@@ -1,0 +1,45 @@
+"""What a pool leaves behind: nothing. Apart from `test_pools`, whose pools stay open over many tests.
+
+Pools of libraries get their threads back when the last of a process's own pools closes.
+"""
+
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+from threadpoolctl import threadpool_info
+
+from hpcflow.clusters.base import installed
+from hpcflow.clusters.profiles import KINDS, open_pool, profile
+
+
+def thread_counts():
+    np.ones((2, 2)) @ np.ones((2, 2))
+    import scipy.linalg  # noqa: F401, PLC0415
+
+    return {library["filepath"]: library["num_threads"] for library in threadpool_info()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_left_after_close(kind):
+    before = {p.pid for p in psutil.Process().children(recursive=True)}, len(threadpool_threads())
+    counts = thread_counts()
+    with open_pool(profile(kind)) as pool:
+        pool.install("gone", 1)
+        pool.submit("count-0", thread_counts).result(30)
+        begun = time.perf_counter()
+    assert time.perf_counter() - begun < 5
+    with pytest.raises(KeyError):
+        installed("gone")
+    # Python's own helper for spawned processes stays.
+    left = [p for p in psutil.Process().children(recursive=True) if "resource_tracker" not in " ".join(p.cmdline())]
+    assert {p.pid for p in left} <= before[0]
+    assert len(threadpool_threads()) <= before[1]
+    # A library may have been loaded meanwhile.
+    assert {path: count for path, count in thread_counts().items() if path in counts} == counts
+
+
+def threadpool_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("hpcflow")]
