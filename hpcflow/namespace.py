@@ -32,11 +32,6 @@ def host(array: Array) -> Array:
     return array.get() if hasattr(array, "get") else array
 
 
-def device(array: Array, xp: Namespace) -> Array:
-    """The array in the memory that `xp` computes in."""
-    return xp.asarray(array)
-
-
 def sample(shape: Sequence[int], dtype: Any) -> Array:
     """Ones of one element along each axis, to ask a function what dtype it gives."""
     numpy = importlib.import_module("numpy")
