@@ -1,0 +1,123 @@
+"""What the commands share: options, what they are parsed to, and errors as messages."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from hpcflow import stopping
+from hpcflow.errors import Fault, FlowError, HpcflowError, Mismatch, MissingPackage
+
+WRONG, FAILED, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    name="hpcflow",
+    help="Declarative flows over arrays larger than memory: planned, bounded, resumable.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+FlowFile = Annotated[str, typer.Argument(metavar="FLOW", help="A flow's YAML file.")]
+Params = Annotated[
+    list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="Set a parameter of the flow.")
+]
+Cluster = Annotated[
+    str,
+    typer.Option(metavar="NAME|FILE", help="local, threads, synchronous, the NAME of cluster/NAME.yaml, or a file."),
+]
+Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Worker processes.")]
+Threads = Annotated[int | None, typer.Option(metavar="N", min=1, help="Threads of each worker.")]
+Memory = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Budget of the whole run on one machine, such as 2GiB or 500MB.")
+]
+RunDir = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Where the report and what a resumed run needs go. [runs/<flow>]")
+]
+Directory = Annotated[str | None, typer.Option("-C", metavar="DIR", help="Work in this directory.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def work_in(directory: str | None) -> None:
+    if directory is not None:
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise Mismatch(f"expected a directory, found {directory!r}: {error.strerror}", parameter="C") from None
+
+
+def option(name: str, parse: Any, text: str | None) -> Any:
+    try:
+        return None if text is None else parse(text)
+    except ValueError as error:
+        raise Mismatch(str(error), parameter=name) from None
+
+
+def parse_params(given: list[str] | None) -> dict[str, Any]:
+    from hpcflow.spec.document import parse_value  # noqa: PLC0415
+
+    params = {}
+    for one in given or []:
+        name, equals, text = one.partition("=")
+        if not (equals and name.strip()):
+            raise Mismatch(f"expected NAME=VALUE, found {one!r}", parameter="p")
+        params[name.strip()] = parse_value(text, name.strip())
+    return params
+
+
+def warn(warnings: tuple[Fault, ...]) -> None:
+    for fault in warnings:
+        typer.echo(str(fault), err=True)
+
+
+def print_json(document: Any) -> None:
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def errors(*, debug: bool) -> Iterator[None]:
+    """Turn what goes wrong into a message and an exit code."""
+    try:
+        yield
+    except (typer.Exit, BrokenPipeError):
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        from hpcflow.secrets import redact  # noqa: PLC0415
+
+        typer.echo(redact(_message(error)), err=True)
+        raise typer.Exit(_code(error)) from None
+    except KeyboardInterrupt:
+        typer.echo(stopping.told(INTERRUPTED), err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except SystemExit as stop:
+        if isinstance(stop.code, int) and (text := stopping.told(stop.code)):
+            typer.echo(text, err=True)
+        raise
+
+
+def _code(error: Exception) -> int:
+    return WRONG if isinstance(error, (FlowError, Mismatch)) else FAILED
+
+
+def _message(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, FlowError) or ": error: " in text.partition("\n")[0]:
+        return text
+    if isinstance(error, Mismatch):
+        dashes = "-" if len(error.parameter or "") == 1 else "--"
+        option = f"{dashes}{error.parameter}: " if error.parameter else ""
+        hint = f"\n  hint: {error.hint}" if error.hint else ""
+        return f"error: {option}{text}{hint}"
+    if isinstance(error, (HpcflowError, MissingPackage, OSError)):
+        return f"error: {text}"
+    return f"error: {type(error).__name__}: {text}\n  hint: this is a fault in hpcflow or an add-on; see `--debug`"

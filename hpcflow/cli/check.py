@@ -1,0 +1,55 @@
+"""`hpcflow check`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from hpcflow.cli._shared import WRONG, Debug, Directory, Json, Params, app, errors, parse_params, print_json, work_in
+from hpcflow.errors import Fault, FlowError
+
+
+@app.command()
+def check(
+    flows: Annotated[list[str], typer.Argument(metavar="FLOW...", help="YAML files of flows.")],
+    *,
+    param: Params = None,
+    directory: Directory = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Validate flows, and report every fault in them."""
+    with errors(debug=debug):
+        work_in(directory)
+        params = parse_params(param)
+        found = {flow: _faults(flow, params) for flow in flows}
+        if as_json:
+            faults = [_fault_json(fault) for one in found.values() for fault in one]
+            print_json({"valid": not _wrong(found), "flows": list(found), "faults": faults})
+        else:
+            for flow, one in found.items():
+                for fault in one:
+                    typer.echo(str(fault), err=True)
+                if not any(fault.severity == "error" for fault in one):
+                    typer.echo(f"{flow}: valid")
+        raise typer.Exit(WRONG if _wrong(found) else 0)
+
+
+def _faults(flow: str, params: dict[str, Any]) -> tuple[Fault, ...]:
+    from hpcflow.spec.validate import load  # noqa: PLC0415
+
+    try:
+        return load(flow, params, missing_ok=True).warnings
+    except FlowError as error:
+        return error.faults
+
+
+def _wrong(found: dict[str, tuple[Fault, ...]]) -> bool:
+    return any(fault.severity == "error" for one in found.values() for fault in one)
+
+
+def _fault_json(fault: Fault) -> dict[str, Any]:
+    at = fault.location
+    place = {"file": at.file, "line": at.line, "column": at.column}
+    return {**place, "severity": fault.severity, "message": fault.message, "hint": fault.hint}

@@ -1,0 +1,97 @@
+"""`hpcflow run`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hpcflow.cli._shared import (
+    Cluster,
+    Debug,
+    Directory,
+    FlowFile,
+    Json,
+    Memory,
+    Params,
+    Quiet,
+    RunDir,
+    Threads,
+    Workers,
+    app,
+    errors,
+    option,
+    parse_params,
+    print_json,
+    warn,
+    work_in,
+)
+from hpcflow.sizes import parse_share, parse_size
+
+
+@app.command()
+def run(
+    flow: FlowFile,
+    *,
+    param: Params = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+    threads: Threads = None,
+    memory: Memory = None,
+    run_dir: RunDir = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute everything anew.")] = False,
+    max_bad: Annotated[
+        str,
+        typer.Option(metavar="FRACTION|N", help="Bad items to set apart before the run fails, such as 5 or 10%."),
+    ] = "0",
+    dashboard: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where Dask's dashboard listens. [127.0.0.1:8787]")
+    ] = None,
+    no_dashboard: Annotated[bool, typer.Option("--no-dashboard", help="Start no dashboard.")] = False,
+    retries: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Tries after the first, where a disk or a server fails.")
+    ] = 3,
+    deadline: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.1, help="The longest that one block may take.")
+    ] = None,
+    quiet: Quiet = False,
+    directory: Directory = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Plan and run a flow; go on where an interrupted run of it stopped."""
+    with errors(debug=debug):
+        given: dict[str, Any] = {
+            "cluster": cluster,
+            "workers": workers,
+            "threads": threads,
+            "memory": option("memory", parse_size, memory),
+            "run_dir": run_dir,
+            "fresh": fresh,
+            "max_bad": option("max-bad", parse_share, max_bad),
+            "dashboard": False if no_dashboard else dashboard,
+            "retries": retries,
+            "deadline": deadline,
+        }
+        work_in(directory)
+        from hpcflow import api  # noqa: PLC0415
+        from hpcflow.display import showing, summary  # noqa: PLC0415
+
+        loaded = api.load(flow, parse_params(param))
+        warn(loaded.warnings)
+        with showing(sys.stderr, quiet=quiet) as progress:
+            report = api.run(loaded, progress=progress, **given)
+        if as_json:
+            print_json(report.to_json())
+        else:
+            for text in report.printed:
+                typer.echo(text)
+        if not quiet:
+            typer.echo(summary(report.to_json(), str(_report_path(run_dir, report.flow))), err=True)
+        raise typer.Exit(report.exit_code)
+
+
+def _report_path(run_dir: str | None, flow: str) -> Path:
+    return (Path(run_dir) if run_dir else Path("runs") / flow) / "report.json"
