@@ -11,8 +11,9 @@ import pytest
 import yaml
 from cutting import build, metas_of
 
+from hpcflow.operation import call
 from hpcflow.parameters import parameter_model, validate
-from hpcflow.registry import call, get_op
+from hpcflow.registry import get_op
 
 KERNEL = [[0, 1, 0], [1, 5, 1], [0, 1, 0]]
 OPS = {

@@ -11,9 +11,10 @@ from math import prod
 
 import numpy as np
 
+from hpcflow.operation import accepted
 from hpcflow.planning.stages import Reduce, Stage
 from hpcflow.regions import Shape, unravel
-from hpcflow.registry import Partial, accepted
+from hpcflow.registry import Partial
 
 
 class Fold:

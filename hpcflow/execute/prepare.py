@@ -10,11 +10,11 @@ from hpcflow.errors import BadItem, HpcflowError
 from hpcflow.execute.block import Failure
 from hpcflow.execute.reading import Reader
 from hpcflow.namespace import Array
+from hpcflow.operation import accepted
 from hpcflow.planning.stages import Stage
 from hpcflow.program.evaluate import StepError, evaluate
 from hpcflow.program.program import Program
 from hpcflow.regions import Region
-from hpcflow.registry import accepted
 
 
 def needs_preparing(stage: Stage) -> bool:

@@ -31,8 +31,9 @@ import xxhash
 
 from hpcflow.digests import digest_json
 from hpcflow.meta import Bad
+from hpcflow.operation import call
 from hpcflow.planning.stages import Stage
-from hpcflow.registry import Partial, call, get_op
+from hpcflow.registry import Partial, get_op
 
 VERSION = 2
 """Raised when what a block's bytes depend on changes in hpcflow itself."""

@@ -20,7 +20,8 @@ from hpcflow.models._engines import BASE, MAKING, Use, artefact, check, is_kept,
 from hpcflow.models._kept import kept
 from hpcflow.models.base import Model
 from hpcflow.namespace import Array, Namespace
-from hpcflow.registry import accepted, function, names
+from hpcflow.operation import accepted
+from hpcflow.registry import function, names
 
 SHA256 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -13,6 +13,7 @@ from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
 from hpcflow.models._engines import Engine, Precision, Use, network
 from hpcflow.namespace import Array, Namespace
+from hpcflow.operation import accepted
 from hpcflow.ops._networks import (
     SHA256,
     Share,
@@ -29,7 +30,7 @@ from hpcflow.ops._tiles import PERIODIC, Line, lines
 from hpcflow.ops._windows import check_lengths
 from hpcflow.parameters import Axes, Axis, Boundary, NonNegativeInt, PerAxis, PositiveInt
 from hpcflow.regions import Interval, Region, Shape, shape_of
-from hpcflow.registry import Reach, accepted, op
+from hpcflow.registry import Reach, op
 
 Given = Mapping[str, Any]
 GEOMETRY = ("axes", "tile", "depth", "step", "mode")

@@ -13,12 +13,12 @@ from dataclasses import replace
 from math import ceil, prod
 
 from hpcflow.meta import Source
+from hpcflow.operation import Op, call
 from hpcflow.planning.memory import chunked_size, chunks_of, middle, resident, task_memory
 from hpcflow.planning.processes import COMPILED, driver_memory
 from hpcflow.planning.stages import Stage, Write
 from hpcflow.program.program import Step
 from hpcflow.regions import Region, Shape, grid, runs_of, shape_of, size_of
-from hpcflow.registry import Op, call
 
 TASK_COST = 500_000
 """What a task costs beyond its elements, in elements made: about a millisecond."""

@@ -15,10 +15,10 @@ import numpy as np
 
 from hpcflow.meta import Source, Target
 from hpcflow.namespace import sample
+from hpcflow.operation import call
 from hpcflow.planning.stages import Reduce, Stage
 from hpcflow.program.program import Bounds, Program, Step
 from hpcflow.regions import Region, Shape, runs_of, shape_of, size_of, tiles
-from hpcflow.registry import call
 
 CHUNKS_AT_ONCE = 10
 """Chunks that Zarr has under way in one call (its `async.concurrency`)."""

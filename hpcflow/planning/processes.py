@@ -13,9 +13,10 @@ from typing import Any
 
 import psutil
 
+from hpcflow.operation import call
 from hpcflow.planning.memory import partial_bytes
 from hpcflow.planning.stages import Reduce, Stage, meta_of
-from hpcflow.registry import call, get_op
+from hpcflow.registry import get_op
 from hpcflow.spec.flow import Flow, Node
 
 MIB = 2**20

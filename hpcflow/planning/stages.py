@@ -17,10 +17,11 @@ from typing import Any
 
 from hpcflow.meta import Meta, Source, Target
 from hpcflow.namespace import Array
+from hpcflow.operation import Op
 from hpcflow.program.fuse import Reduction, fused
 from hpcflow.program.program import Program, Schedule, Step
 from hpcflow.regions import Region, Shape, block_region, grid, spanned, unravel, whole
-from hpcflow.registry import Op, function, get_op
+from hpcflow.registry import function, get_op
 from hpcflow.spec.flow import Flow
 
 

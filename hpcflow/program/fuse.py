@@ -15,8 +15,8 @@ from hpcflow.errors import Mismatch
 from hpcflow.kernels.loops import write
 from hpcflow.kernels.trace import Names, Node, Traced, Untraceable, traced_input
 from hpcflow.meta import Meta
+from hpcflow.operation import Op
 from hpcflow.program.program import Fused, Program, Schedule, Step
-from hpcflow.registry import Op
 
 
 @dataclass(frozen=True)

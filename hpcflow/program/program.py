@@ -14,8 +14,9 @@ from typing import Any
 
 from hpcflow.kernels.loops import Loop
 from hpcflow.meta import Meta
+from hpcflow.operation import Geometry, Op
 from hpcflow.regions import Region, hull
-from hpcflow.registry import Geometry, Op, Reach, get_op
+from hpcflow.registry import Reach, get_op
 
 
 @dataclass(frozen=True)

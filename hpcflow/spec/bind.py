@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from hpcflow import registry
+from hpcflow import operation, registry
 from hpcflow.errors import Location, Mismatch, MissingPackage
 from hpcflow.parameters import ParameterFault, ParameterFaults, parameter_names, validate
 from hpcflow.spec.declare import ALSO_SAID, ONE, WORDS, Declaration, Declared
@@ -196,7 +196,7 @@ def _unknown(bound: Bound) -> set[str]:
     return set(bound.declared.given) - set(parameter_names(bound.function))
 
 
-def _fits(op: registry.Op, declared: Declared, faults: Faults) -> bool:
+def _fits(op: operation.Op, declared: Declared, faults: Faults) -> bool:
     fewest, most = op.arity
     count = len(declared.of or ())
     if fewest <= count and (most is None or count <= most):
@@ -209,7 +209,7 @@ def _fits(op: registry.Op, declared: Declared, faults: Faults) -> bool:
 
 
 def _named_by(
-    op: registry.Op, bound: Bound, flow: Declaration, params: Params, faults: Faults
+    op: operation.Op, bound: Bound, flow: Declaration, params: Params, faults: Faults
 ) -> tuple[str, ...] | None:
     """The inputs of an op that names them in a parameter (`expr`)."""
     declared = bound.declared
@@ -219,7 +219,7 @@ def _named_by(
     if bound.params is None or op.inputs is None:
         return None
     try:
-        names = op.inputs(**registry.accepted(op.inputs, {"nodes": frozenset(flow.known), **bound.params}))
+        names = op.inputs(**operation.accepted(op.inputs, {"nodes": frozenset(flow.known), **bound.params}))
     except Mismatch as error:
         mismatch(declared, error, params, faults)
         return None

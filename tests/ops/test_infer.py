@@ -14,12 +14,13 @@ from PIL import Image
 
 from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
+from hpcflow.operation import accepted
 from hpcflow.ops.infer import infer
 from hpcflow.parameters import ParameterFaults, validate
 from hpcflow.program.evaluate import evaluate
 from hpcflow.program.program import Program, Step
 from hpcflow.regions import slices, whole
-from hpcflow.registry import accepted, get_op
+from hpcflow.registry import get_op
 from hpcflow.sources.images import images
 
 PHOTOS = Path(__file__).parents[2] / "data" / "photos"
@@ -64,7 +65,8 @@ def test_checking_does_not_import_torch(name):
 import sys
 from itertools import pairwise
 from hpcflow.meta import Meta
-from hpcflow.registry import accepted, get_op
+from hpcflow.operation import accepted
+from hpcflow.registry import get_op
 from hpcflow.parameters import validate
 op = get_op("infer")
 op.meta([Meta((6, 224, 224, 3), "uint8")], validate(op.function, {{"model": "{name}"}}))

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
+from hpcflow.operation import accepted
 from hpcflow.parameters import resolve_axes, validate
 from hpcflow.regions import slices, whole
-from hpcflow.registry import accepted, get_op
+from hpcflow.registry import get_op
 
 DTYPES = ["bool", "uint8", "int16", "int64", "uint64", "float16", "float32", "float64", "complex64", "complex128"]
 
