@@ -8,7 +8,7 @@ from typing import Any
 
 from hpcflow.errors import MissingPackage
 from hpcflow.ingest.failures import Failure, too_large
-from hpcflow.ingest.part import Part, Version
+from hpcflow.ingest.part import Part, Start, Version
 from hpcflow.ingest.settings import Settings
 from hpcflow.ingest.urls import scheme
 from hpcflow.secrets import redact, reveal
@@ -42,6 +42,17 @@ async def receive(url: str, part: Part, settings: Settings) -> None:
         raise Failure("the file changed while it was being fetched", again=True)
     if version.total is not None and part.size != version.total:
         raise Failure(f"broke off after {part.size:,} of {version.total:,} bytes", again=True)
+
+
+async def start(url: str, length: int, settings: Settings) -> Start:
+    """The first bytes of a file, and how many it has.
+
+    Raises
+    ------
+    Failure
+    """
+    version = await _stalling(settings, version_of, url, settings.options)
+    return Start(await _stalling(settings, _read, url, settings.options, 0, length), version.total)
 
 
 async def _stalling(settings: Settings, call: Any, *args: Any) -> Any:

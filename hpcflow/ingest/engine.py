@@ -14,11 +14,11 @@ from typing import Any, Self, TypeVar
 
 from hpcflow.errors import HpcflowError
 from hpcflow.ingest import elsewhere
-from hpcflow.ingest.cache import Cache, Entry, copy_to, hash_of, replace_with
+from hpcflow.ingest.cache import Cache, Entry, copy_to, first_of, hash_of, replace_with
 from hpcflow.ingest.failures import Failure, pause
 from hpcflow.ingest.hosts import Host, Hosts, owning
 from hpcflow.ingest.items import Item
-from hpcflow.ingest.part import Part
+from hpcflow.ingest.part import Part, Start
 from hpcflow.ingest.settings import Settings
 from hpcflow.ingest.urls import WEB, is_url, key, origin, scheme
 from hpcflow.ingest.web import Closed, NotModified, Target, Web
@@ -141,15 +141,41 @@ class Engine:
             await self._disk(self.cache.clear)
         return got
 
+    async def start(self, item: Item, length: int) -> Start:
+        """The first bytes of a body, and how many it has in all; the rest is not fetched.
+
+        They are those of the cache's copy where it is fresh, so that they fit what `get` gives.
+
+        Raises
+        ------
+        Failure
+        """
+        url = _url_of(item)
+        known = self.cache.entry(key(url))
+        if known and known.fresh:
+            with suppress(FileNotFoundError):
+                return Start(await self._disk(first_of, self.cache.object(known.sha256), length), known.bytes)
+
+        async def ask(target: Target, host: Host) -> Target | Start:
+            if scheme(target.url) in WEB:
+                return await self._web.start(target, length, host)
+            return await elsewhere.start(url, length, self.settings)
+
+        got = Got()
+        while True:
+            try:
+                found = await self._led(item, got, ask)
+            except Failure as failure:
+                if not failure.again or got.tries > self.settings.retries:
+                    raise
+                if failure.wait is None:
+                    await asyncio.sleep(pause(got.tries))
+            else:
+                self._room.release()
+                return found
+
     async def _get(self, item: Item, to: Path | None, got: Got) -> None:
-        url: str = reveal(item.url)
-        if not is_url(url):
-            raise Failure("is no URL", again=False)
-        if not item.trusted and scheme(url) not in WEB:
-            raise Failure(f"a list from elsewhere may not name `{scheme(url)}://`", again=False)
-        if "::" in url and scheme(url) not in WEB:
-            raise Failure("chains of file systems are not followed", again=False)
-        name = key(url)
+        name = key(_url_of(item))
         async with owning(self.cache.locks, int(name[:15], 16)):
             known = self.cache.entry(name)
             sha256 = item.sha256 or (known.sha256 if known and known.fresh else None)
@@ -218,52 +244,65 @@ class Engine:
                     await asyncio.sleep(pause(failures))
 
     async def _once(self, item: Item, part: Part, known: Entry | None, got: Got) -> bool:
-        """One try, over as many hosts as redirects lead to; `False` if what the cache has is still right.
+        """One try; `False` if what the cache has is still right.
 
         After `True` the body holds a share of the room for bodies.
         """
         url: str = reveal(item.url)
-        target: Target | None = Target.of(url, trusted=item.trusted or self.settings.allow_private)
+
+        async def ask(target: Target, host: Host) -> Target | None:
+            if scheme(target.url) in WEB:
+                return await self._web.receive(target, part, known, host)
+            await elsewhere.receive(url, part, self.settings)
+            return None
+
+        try:
+            await self._led(item, got, ask)
+        except NotModified:
+            return False
+        return True
+
+    async def _led(self, item: Item, got: Got, ask: Callable[[Target, Host], Coroutine[Any, Any, Target | T]]) -> T:
+        """One try, over as many hosts as redirects lead to: what the last of them gives.
+
+        It then holds a share of the room for bodies.
+        """
+        target = Target.of(reveal(item.url), trusted=item.trusted or self.settings.allow_private)
         left = self.settings.timeout
-        while target is not None:
+        while True:
             host = self._hosts.of(origin(target.url))
             async with host.slot():
                 await host.opened()
                 async with self._turns:
                     await self._room.acquire()
+                    found: Target | T = target
                     begun = perf_counter()
                     try:
                         if host.closed():
                             continue
                         hops = target.hops
                         got.tries += hops == 0
-                        target = await self._within(left, self._ask(target, url, part, known, host))
+                        found = await self._within(left, ask(target, host))
                     except Closed:
                         got.tries -= hops == 0
-                    except NotModified:
-                        return False
                     except Failure as failure:
                         if failure.wait is not None:
                             await host.close(failure.wait)
                         raise
                     finally:
                         left -= perf_counter() - begun
-                        if target is not None:
+                        if isinstance(found, Target):
                             self._room.release()
-        return True
+            if not isinstance(found, Target):
+                return found
+            target = found
 
-    async def _within(self, seconds: float, asking: Coroutine[Any, Any, Target | None]) -> Target | None:
+    async def _within(self, seconds: float, asking: Coroutine[Any, Any, T]) -> T:
         try:
             async with asyncio.timeout(seconds):
                 return await asking
         except TimeoutError:
             raise Failure(f"not done after {self.settings.timeout:g} s", again=True) from None
-
-    async def _ask(self, target: Target, url: str, part: Part, known: Entry | None, host: Host) -> Target | None:
-        if scheme(target.url) in WEB:
-            return await self._web.receive(target, part, known, host)
-        await elsewhere.receive(url, part, self.settings)
-        return None
 
     async def _keep(self, item: Item, part: Part, to: Path | None, got: Got) -> Entry:
         """Put a whole body where it belongs.
@@ -298,3 +337,15 @@ class Engine:
         if part.in_file:
             part.drop()
         return sha256
+
+
+def _url_of(item: Item) -> str:
+    """The URL that an item is asked for by, if it may be asked for at all."""
+    url: str = reveal(item.url)
+    if not is_url(url):
+        raise Failure("is no URL", again=False)
+    if not item.trusted and scheme(url) not in WEB:
+        raise Failure(f"a list from elsewhere may not name `{scheme(url)}://`", again=False)
+    if "::" in url and scheme(url) not in WEB:
+        raise Failure("chains of file systems are not followed", again=False)
+    return url

@@ -38,6 +38,15 @@ class Version:
         return self.modified if self.dated else ""
 
 
+@dataclass(frozen=True)
+class Start:
+    """How a body begins, where no more of it is wanted."""
+
+    content: bytes
+    total: int | None
+    """Bytes of the whole body; `None` where they are not known."""
+
+
 class Part:
     """A body on its way."""
 

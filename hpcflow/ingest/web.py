@@ -6,7 +6,7 @@ import re
 import zlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -20,7 +20,7 @@ from hpcflow.ingest.cache import Entry
 from hpcflow.ingest.failures import Failure, answered, too_large
 from hpcflow.ingest.guard import PrivateAddress, PublicResolver, private_address, redirected, refuse_literal
 from hpcflow.ingest.hosts import Host
-from hpcflow.ingest.part import Part, Version
+from hpcflow.ingest.part import Part, Start, Version
 from hpcflow.ingest.settings import Settings
 from hpcflow.ingest.urls import extension, origin
 
@@ -122,25 +122,56 @@ class Web:
         ------
         Failure, NotModified, Closed
         """
+        async with self._asked(target, _conditions(part, known), host) as answer:
+            if isinstance(answer, Target):
+                return answer
+            await self._body(answer, part, known, target.url)
+        return None
+
+    async def start(self, target: Target, length: int, host: Host) -> Target | Start:
+        """Ask for the first bytes of a body; a server that sends more is not listened to.
+
+        Raises
+        ------
+        Failure, Closed
+        """
+        async with self._asked(target, {"Range": f"bytes=0-{length - 1}"}, host) as answer:
+            if isinstance(answer, Target):
+                return answer
+            total = _total(answer)
+            _refuse_page(answer.headers.get("Content-Type", ""), target.url)
+            found = bytearray()
+            async for piece in _decoded(answer.content.iter_any(), _encoding(answer)):
+                found += piece
+                if len(found) >= length:
+                    break
+            if found:
+                _sniff(bytes(found[:length]), target.url)
+            return Start(bytes(found[:length]), total)
+
+    @asynccontextmanager
+    async def _asked(
+        self, target: Target, headers: dict[str, str], host: Host
+    ) -> AsyncIterator[aiohttp.ClientResponse | Target]:
+        """What a server answers, or where it says to ask instead."""
         if not target.trusted:
             refuse_literal(target.url)
         with _translated(target.url):
             url = URL(target.url, encoded=True) if "%" in target.url else URL(target.url)
-            headers = _conditions(part, known)
             if target.auth:
                 headers["Authorization"] = target.auth
             session = self._sessions[target.trusted]
             async with session.get(url, headers=headers, allow_redirects=False, trace_request_ctx=host) as answer:
                 location = answer.headers.get("Location")
                 if answer.status in REDIRECTS and location:
-                    return target.follow(location, allow_private=self._settings.allow_private)
-                await self._body(answer, part, known, target.url)
-        return None
+                    yield target.follow(location, allow_private=self._settings.allow_private)
+                else:
+                    yield answer
 
     async def _body(self, answer: aiohttp.ClientResponse, part: Part, known: Entry | None, url: str) -> None:
         if answer.status == 304 and known is not None and not part.size:
             raise NotModified
-        encoding = answer.headers.get("Content-Encoding", "").strip().lower()
+        encoding = _encoding(answer)
         _place(answer, part, encoding)
         most = self._settings.max_bytes
         if (answer.content_length or 0) + part.size > most:
@@ -191,6 +222,24 @@ def _place(answer: aiohttp.ClientResponse, part: Part, encoding: str) -> None:
         raise _afresh(part, "the file changed while it was being fetched")
     else:
         raise answered(answer.status, answer.headers)
+
+
+def _encoding(answer: aiohttp.ClientResponse) -> str:
+    return answer.headers.get("Content-Encoding", "").strip().lower()
+
+
+def _total(answer: aiohttp.ClientResponse) -> int | None:
+    """How many bytes the body has of which the first were asked for, if the server says so."""
+    if _encoding(answer) not in ("", "identity"):
+        return None
+    found = re.fullmatch(r"bytes (?:0-\d+|\*)/(\d+)", answer.headers.get("Content-Range", "").strip())
+    if answer.status == 206 and found:
+        return int(found[1])
+    if answer.status == 416 and found and found[1] == "0":
+        return 0
+    if answer.status in (200, 203):
+        return answer.content_length
+    raise answered(answer.status, answer.headers)
 
 
 def _afresh(part: Part, reason: str) -> Failure:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from hpcflow.digests import digest_json
 from hpcflow.errors import BadItem, Mismatch, RunError
+from hpcflow.ingest.failures import Failure
 from hpcflow.ingest.items import Item
 from hpcflow.ingest.lists import expand, is_list, is_pattern, read_list
 from hpcflow.ingest.settings import Settings, settings_of
@@ -17,17 +19,21 @@ from hpcflow.ingest.urls import WEB, is_url, scheme, shown
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.regions import Region, Shape
+from hpcflow.secrets import redact
 from hpcflow.sources._flat import FlatSource
 
 if TYPE_CHECKING:
     from hpcflow.ingest.engine import Got
     from hpcflow.ingest.local import Fetcher
+    from hpcflow.ingest.part import Start
 
 T = TypeVar("T")
 Fetch = dict[str, str | int | float | bool] | None
 """`{timeout: 10, per_host: 4}`: the fields of `Settings`."""
 AHEAD = 16
 """The fewest items that are fetched before they are asked for."""
+START = 2**14
+"""Bytes in which the header of a file is looked for; NumPy reads none that is longer than 10,000."""
 WHOLE = 2**40
 """Bytes of the largest array that is fetched whole, unless `max_bytes` says so."""
 ATTEMPTS = 3
@@ -79,8 +85,8 @@ class Fetching:
             (got,) = self.got([item])
         raise AssertionError
 
-    def file(self, url: str) -> Path:
-        """A URL's body, as a file that may leave the cache once it is closed.
+    def file(self, url: str) -> tuple[Path, str]:
+        """A URL's body, as a file that may leave the cache once it is closed; and its SHA-256.
 
         Raises
         ------
@@ -88,16 +94,27 @@ class Fetching:
             Where it cannot be had.
         """
         known = _known.get((self.run, url))
-        if known is not None and known.exists():
+        if known is not None and known[0].exists():
             return known
         (got,) = self.got([Item(url)])
-        if got.path is None:
+        if got.path is None or got.sha256 is None:
             raise RunError(f"could not fetch `{shown(url)}`: {got.reason}")
-        _known[self.run, url] = got.path
-        return got.path
+        _known[self.run, url] = got.path, got.sha256
+        return got.path, got.sha256
+
+    def start(self, url: str) -> Start:
+        """How a URL's body begins; the rest is not fetched.
+
+        Raises
+        ------
+        Failure
+        """
+        there = _fetcher(self.settings)
+        found: Start = there.wait(there.engine.start(Item(url), START))
+        return found
 
 
-_known: dict[tuple[str, str], Path] = {}
+_known: dict[tuple[str, str], tuple[Path, str]] = {}
 """Bodies that this process has held against their hash, in the run that it did so."""
 
 
@@ -130,10 +147,25 @@ def there(url: str, how: Fetching) -> Path:
     return got.path
 
 
-def flat(url: str, how: Fetching, opened: Callable[[str], FlatSource]) -> RemoteFlat:
-    """A flat array in one file behind a URL."""
-    flat = opened(str(there(url, how)))
-    return RemoteFlat(url, flat.meta, replace(flat, path=""), how)
+class Opener(Protocol):
+    """Says how a flat array lies in a file, from its name, how it begins and its size."""
+
+    def __call__(self, given: str, file: BinaryIO, size: int) -> FlatSource:
+        """Open it; the result has no path yet."""
+
+
+def flat(url: str, how: Fetching, opened: Opener) -> RemoteFlat:
+    """A flat array in one file behind a URL, of which only the start is fetched for now."""
+    try:
+        start = how.start(url)
+    except Failure as failure:
+        raise _unavailable(url, redact(failure.reason)) from None
+    content, total = start.content, start.total
+    if total is None:
+        content = there(url, how).read_bytes()
+        total = len(content)
+    found = opened(shown(url), BytesIO(content), total)
+    return RemoteFlat(url, found.meta, found, how, content[: found.offset])
 
 
 @dataclass(frozen=True)
@@ -145,6 +177,8 @@ class RemoteFlat:
     flat: FlatSource
     """How it lies in its file."""
     how: Fetching
+    header: bytes = field(repr=False)
+    """What stands before the array, by which a file that was replaced meanwhile is seen."""
 
     @property
     def chunks(self) -> Shape | None:
@@ -157,14 +191,25 @@ class RemoteFlat:
         # Every copy has a time of change of its own.
         return {**self.flat.identity, "path": shown(self.url), "mtime_ns": 0}
 
+    @property
+    def mapped(self) -> bool:
+        """Whether `read` gives views: then a block is mapped once, rather than each of its tiles."""
+        return self.flat.mapped
+
+    def resident(self, region: Region) -> int:
+        """Bytes of memory that reading a region takes."""
+        return self.flat.resident(region)
+
     def state(self, region: Region) -> str:  # noqa: ARG002  (the file as a whole)
         """The hash of the file."""
-        (got,) = self.how.got([Item(self.url)])
-        return digest_json([self.identity, got.sha256])
+        return digest_json([self.identity, self.how.file(self.url)[1]])
 
     def read(self, region: Region) -> Array:
         """A read-only view of the pages of this machine's copy."""
-        path = self.how.file(self.url)
+        path, _ = self.how.file(self.url)
+        with path.open("rb") as file:
+            if file.read(len(self.header)) != self.header:
+                raise RunError(f"expected `{shown(self.url)}` to stay as it was, found another file there")
         return replace(self.flat, path=str(path), mtime_ns=path.stat().st_mtime_ns).read(region)
 
 

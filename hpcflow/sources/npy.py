@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -30,8 +31,8 @@ def npy(
     Parameters
     ----------
     path : str
-        The file, relative to the working directory. Or its URL: it is fetched whole, once, into
-        the cache of each machine that reads it.
+        The file, relative to the working directory. Or its URL: a plan reads only its header; a
+        run fetches it whole, once, into the cache of each machine that reads it.
     dims : list of str, optional
         A name for each axis; `null` where one has none.
     fetch : mapping
@@ -45,9 +46,8 @@ def npy(
     plane: {from: npy, path: data/plane.npy, dims: [y, x]}
     """
     if is_url(path):
-        opened: FlatSource | RemoteFlat = flat(
-            path, fetching(fetch, storage_options, max_bytes=WHOLE), partial(open_npy, dims=dims)
-        )
+        how = fetching(fetch, storage_options, max_bytes=WHOLE)
+        opened: FlatSource | RemoteFlat = flat(path, how, partial(_described, dims=dims))
     else:
         opened = open_npy(path, dims)
     numbers(opened.meta.dtype, "path")
@@ -59,26 +59,31 @@ def open_npy(path: str, dims: Dims = None) -> FlatSource:
     given, path = path, str(Path(path).absolute())
     status = regular(path)
     with Path(path).open("rb") as file:
-        try:
-            shape, fortran, dtype = _header(file)
-        except (ValueError, TypeError, OverflowError) as error:
-            raise Mismatch(
-                f"expected a `.npy` file of version 1 or 2, found `{given}`: {str(error).splitlines()[0].rstrip('.')}",
-                parameter="path",
-                hint=_HINTS.get(Path(path).suffix, "for bytes without a header use `from: raw`"),
-            ) from None
-        offset = file.tell()
+        opened = _described(given, file, status.st_size, dims)
+    return replace(opened, path=path, mtime_ns=status.st_mtime_ns)
+
+
+def _described(given: str, file: BinaryIO, size: int, dims: Dims) -> FlatSource:
+    """How the array lies in a file of some size, from its header."""
+    try:
+        shape, fortran, dtype = _header(file)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise Mismatch(
+            f"expected a `.npy` file of version 1 or 2, found `{given}`: {str(error).splitlines()[0].rstrip('.')}",
+            parameter="path",
+            hint=_HINTS.get(Path(given).suffix, "for bytes without a header use `from: raw`"),
+        ) from None
+    offset = file.tell()
     if dtype.hasobject:
         numbers(dtype, "path")
     expected = offset + prod(shape) * dtype.itemsize
-    if status.st_size < expected:
+    if size < expected:
         raise Mismatch(
-            f"expected {expected} bytes for shape {shape} of {dtype}, found {status.st_size} in `{given}`",
+            f"expected {expected} bytes for shape {shape} of {dtype}, found {size} in `{given}`",
             parameter="path",
             hint="the file is truncated: copy or make it again",
         )
-    meta = named(shape, dtype, dims)
-    return FlatSource(path, meta, dtype, offset, "F" if fortran else "C", status.st_size, status.st_mtime_ns)
+    return FlatSource("", named(shape, dtype, dims), dtype, offset, "F" if fortran else "C", size, 0)
 
 
 def _header(file: BinaryIO) -> tuple[Shape, bool, np.dtype[Any]]:

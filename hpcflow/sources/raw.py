@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+from io import BytesIO
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -34,8 +37,8 @@ def raw(
     Parameters
     ----------
     path : str
-        The file, relative to the working directory. Or its URL: it is fetched whole, once, into
-        the cache of each machine that reads it.
+        The file, relative to the working directory. Or its URL: a plan asks only for its size; a
+        run fetches it whole, once, into the cache of each machine that reads it.
     dtype : str
         Of an element, with its byte order where that is not this machine's: `uint16`, `>f4`.
     shape : list of int
@@ -57,22 +60,30 @@ def raw(
     volume: {from: raw, path: data/scan.bin, dtype: ">u2", shape: [512, 512, 512], offset: 1024}
     """
     meta = named(shape, np.dtype(dtype), dims)
+    described = partial(_described, stored=np.dtype(dtype), meta=meta, offset=offset, order=order)
     if is_url(path):
-        how = fetching(fetch, storage_options, max_bytes=WHOLE)
-        return flat(path, how, lambda there: _opened(there, np.dtype(dtype), meta, offset, order))
-    return _opened(path, np.dtype(dtype), meta, offset, order)
-
-
-def _opened(path: str, stored: np.dtype[Any], meta: Meta, offset: int, order: Order) -> FlatSource:
-    given, path = path, str(Path(path).absolute())
+        return flat(path, fetching(fetch, storage_options, max_bytes=WHOLE), described)
     status = regular(path)
+    opened = described(path, BytesIO(), status.st_size)
+    return replace(opened, path=str(Path(path).absolute()), mtime_ns=status.st_mtime_ns)
+
+
+def _described(
+    given: str,
+    file: BinaryIO,  # noqa: ARG001  (nothing in it says what it is)
+    size: int,
+    *,
+    stored: np.dtype[Any],
+    meta: Meta,
+    offset: int,
+    order: Order,
+) -> FlatSource:
     expected = offset + prod(meta.shape) * meta.dtype.itemsize
-    if status.st_size < expected:
+    if size < expected:
         behind = f" behind an offset of {offset}" if offset else ""
         raise Mismatch(
-            f"expected {expected} bytes for shape {meta.shape} of {meta.dtype}{behind}, "
-            f"found {status.st_size} in `{given}`",
+            f"expected {expected} bytes for shape {meta.shape} of {meta.dtype}{behind}, found {size} in `{given}`",
             parameter="shape",
             hint="check `shape`, `dtype` and `offset`",
         )
-    return FlatSource(path, meta, stored, offset, order, status.st_size, status.st_mtime_ns)
+    return FlatSource("", meta, stored, offset, order, size, 0)

@@ -67,24 +67,26 @@ class Faulty:
     async def ok(self, request: web.Request, path: str, body: bytes) -> web.StreamResponse:
         """Ranges, a strong ETag, and a break wherever one is asked for."""
         etag = '"' + hashlib.md5(body).hexdigest() + '"'
-        start = 0
+        start, last = 0, len(body) - 1
         found = request.headers.get("Range")
-        if found and request.headers.get("If-Range", etag) == etag:
-            start = int(found.removeprefix("bytes=").rstrip("-"))
-        headers = {"ETag": etag, "Content-Length": str(len(body) - start)}
+        ranged = found and request.headers.get("If-Range", etag) == etag
+        if ranged:
+            first, _, until = found.removeprefix("bytes=").partition("-")
+            start, last = int(first), min(int(until or last), last)
+        headers = {"ETag": etag, "Content-Length": str(last + 1 - start)}
         if request.headers.get("If-None-Match") == etag:
             return web.Response(status=304)
-        if start:
-            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-        cuts = [cut for cut in self.cuts.get(path, []) if cut >= start]
-        end = cuts[0] if cuts else len(body)
+        if ranged:
+            headers["Content-Range"] = f"bytes {start}-{last}/{len(body)}"
+        cuts = [cut for cut in self.cuts.get(path, []) if start <= cut <= last]
+        end = cuts[0] if cuts else last + 1
         if cuts:
             self.cuts[path].remove(cuts[0])
-        response = web.StreamResponse(status=206 if start else 200, headers=headers)
+        response = web.StreamResponse(status=206 if ranged else 200, headers=headers)
         await response.prepare(request)
         await response.write(body[start:end])
         self.sent[path] += end - start
-        if end < len(body):
+        if end <= last:
             await asyncio.sleep(0.02)
             request.transport.abort()
         return response
@@ -175,6 +177,16 @@ class Faulty:
         if first:
             await asyncio.sleep(0.02)
             request.transport.abort()
+        return response
+
+    async def whole(self, request: web.Request, path: str, body: bytes) -> web.StreamResponse:
+        """All of it, whatever part is asked for; in pieces, so that it can be seen who stops listening."""
+        known = {} if "unknown" in path else {"Content-Length": str(len(body))}
+        response = web.StreamResponse(headers=known)
+        await response.prepare(request)
+        for i in range(0, len(body), 2**16):
+            await response.write(body[i : i + 2**16])
+            self.sent[path] += len(body[i : i + 2**16])
         return response
 
     async def changed(self, request: web.Request, path: str, body: bytes) -> web.StreamResponse:

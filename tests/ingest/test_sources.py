@@ -120,19 +120,71 @@ def test_a_photo_that_left_the_cache_comes_again(server, fetched, local, tmp_pat
     assert np.array_equal(whole(images(path=str(tmp_path / "list.txt"), size=32, fetch=tight)), local)
 
 
-def test_arrays_and_raw_files_behind_a_url(server, fetched):
+@pytest.mark.parametrize("kind", ["ok", "twice", "whole", "whole/unknown", "gzipped"])
+def test_arrays_and_raw_files_behind_a_url(server, fetched, kind, monkeypatch):
+    monkeypatch.setattr("hpcflow.ingest.failures.BASE", 0.01)
     array = np.random.default_rng(0).normal(size=(60, 70)).astype(np.float32)
-    server.bodies["ok/plane.npy"] = saved(array)
-    server.bodies["ok/plane.raw"] = bytes(16) + array.tobytes()
-    opened = npy(path=server.url("ok/plane.npy"), dims=["y", "x"], fetch=fetched)
-    flat = raw(path=server.url("ok/plane.raw"), dtype="float32", shape=[60, 70], offset=16, fetch=fetched)
+    server.bodies[f"{kind}/plane.npy"] = saved(array)
+    server.bodies[f"{kind}/plane.raw"] = bytes(16) + array.tobytes()
+    fetched["retries"] = 2
+    opened = npy(path=server.url(f"{kind}/plane.npy"), dims=["y", "x"], fetch=fetched)
+    flat = raw(path=server.url(f"{kind}/plane.raw"), dtype="float32", shape=[60, 70], offset=16, fetch=fetched)
+    region = ((10, 20), (5, 9))
     for source in (opened, flat):
+        assert source.state(region) == source.state(region)
         assert np.array_equal(whole(source), array)
-        assert np.array_equal(source.read(((10, 20), (5, 9))), array[10:20, 5:9])
+        assert np.array_equal(source.read(region), array[10:20, 5:9])
     assert opened.meta.dims == ("y", "x")
-    assert server.asked.total() == 2
-    with pytest.raises(FileNotFoundError):
-        npy(path=server.url("missing/none.npy"), fetch=fetched)
+    # Once to look, once to fetch.
+    assert server.asked.total() == {"ok": 4, "twice": 8}.get(kind, server.asked.total())
+    fresh = npy(path=server.url(f"{kind}/plane.npy"), fetch=fetched)
+    assert fresh.meta.shape == (60, 70)
+    assert server.asked.total() <= 8
+
+
+@pytest.mark.parametrize("kind", ["ok", "whole"])
+def test_a_plan_fetches_no_more_than_the_start_of_an_array(server, fetched, kind, tmp_path):
+    rows = 2**14
+    server.bodies[f"{kind}/x.npy"] = saved(np.zeros((rows, 1024), np.float32))
+    text = f"""
+    flow: far
+    sources: {{x: {{from: npy, path: "{server.url(f"{kind}/x.npy")}", fetch: {{cache: "{fetched["cache"]}"}}}}}}
+    steps: {{s: {{op: sum, of: x}}}}
+    sinks: {{s: {{to: json, of: s, path: {tmp_path}/s.json}}}}
+    """
+    (tmp_path / "flow.yaml").write_text(text)
+    plan = hpcflow.plan(tmp_path / "flow.yaml", cluster="synchronous")
+    assert plan.bytes_read == rows * 4096
+    assert server.asked.total() == 1
+    # What a server sends unasked stops at what the connection's buffers hold.
+    assert server.sent[f"{kind}/x.npy"] <= (2**14 if kind == "ok" else 2**25)
+    assert not list(Path(fetched["cache"]).glob("objects/*/*"))
+
+
+def test_what_stands_at_a_url_instead_of_an_array_is_said(server, fetched):
+    server.bodies["ok/short.npy"] = saved(np.zeros((60, 70)))[:-1]
+    server.bodies["ok/none.npy"] = b"no array"
+    for name, message in (("short", r"found 33727 in `http"), ("none", "expected a `.npy` file of version 1 or 2")):
+        with pytest.raises(Mismatch, match=message):
+            npy(path=server.url(f"ok/{name}.npy"), fetch=fetched)
+    with pytest.raises(Mismatch, match="expected 4000 bytes"):
+        raw(path=server.url("ok/none.npy"), dtype="float32", shape=[1000], fetch=fetched)
+    with pytest.raises(Mismatch, match=r"found that it expected a `\.npy` file, found a web page"):
+        npy(path=server.url("page/honest.npy"), fetch=fetched)
+    for source in (npy, lambda **more: raw(dtype="u1", shape=[1], **more)):
+        with pytest.raises(FileNotFoundError):
+            source(path=server.url("missing/none.npy"), fetch=fetched)
+    assert server.asked.total() == 6
+
+
+def test_an_array_that_is_replaced_after_it_was_looked_at_is_an_error(server, fetched):
+    array = np.zeros((60, 70))
+    server.bodies["ok/a.npy"] = saved(array)
+    source = npy(path=server.url("ok/a.npy"), fetch=fetched)
+    for other in (array.T, array[1:]):
+        server.bodies["ok/a.npy"] = saved(other)
+        with pytest.raises(RunError, match=r"another file there|it changed since opening"):
+            whole(source)
 
 
 def test_small_arrays_side_by_side(server, fetched, tmp_path):
