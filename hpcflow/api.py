@@ -7,14 +7,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from hpcflow.clusters.base import Pool
 from hpcflow.clusters.profiles import SINGLE, Profile, open_pool, profile
 from hpcflow.errors import HpcflowError
-from hpcflow.execute.arrays import Arrays
 from hpcflow.execute.dispatch import Care
 from hpcflow.execute.guard import Guard
 from hpcflow.execute.kept import earlier_budget, recall, remember
@@ -30,6 +29,9 @@ from hpcflow.secrets import redact
 from hpcflow.sizes import parse_share, parse_size
 from hpcflow.spec.flow import Flow
 from hpcflow.spec.validate import load as load_flow
+
+if TYPE_CHECKING:
+    from hpcflow.execute.arrays import Arrays
 
 SHARE_OF_FREE_MEMORY = 0.7
 
@@ -334,4 +336,7 @@ def build(flow: Flow | str | os.PathLike[str], params: Mapping[str, Any] | None 
     mapping of str to dask.array.Array
         ``hpcflow.build(flow)["smooth"]``; nothing is read before it is computed.
     """
+    # `dask.array` brings pandas and xarray where they are installed: half a second and 60 MiB that no run needs.
+    from hpcflow.execute.arrays import Arrays  # noqa: PLC0415
+
     return Arrays(_loaded(flow, params))

@@ -123,6 +123,14 @@ def test_check_imports_no_scheduler_and_no_libraries_of_kernels(folder):
     assert done.stdout == "[]\n"
 
 
+def test_a_run_imports_no_arrays_of_dask():
+    # They bring pandas and xarray where those are installed, and with them 60 MiB for which no run has planned.
+    code = "import sys, hpcflow.api, hpcflow.clusters.local; print('dask.array' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize("command", ["run", "plan", "check", "verify", "ops", "schema", "report"])
 def test_every_command_has_help(command):
     result = call(command, "--help")
