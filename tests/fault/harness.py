@@ -3,11 +3,13 @@
 import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ FULL = os.environ.get("HPCFLOW_FAULT") == "full"
 SIDE, BLOCK = 64, 16
 BLOCKS = (SIDE // BLOCK) ** 2
 PATIENCE = 120.0
+AT_ONCE = 3
+"""Rounds that run side by side: most of the time each waits for something."""
 
 FLOW = """
 flow: fault
@@ -42,6 +46,18 @@ def times(quick, full):
     """How often a test repeats itself in this profile."""
     share = float(os.environ.get("HPCFLOW_FAULT_SHARE", "1"))
     return max(quick, round(full * share)) if FULL else quick
+
+
+def rounds(number, rng, act, *, at_once=AT_ONCE):
+    """Call `act(i, rng_i)` so many times, a few at once, each with random numbers of its own; the results in order."""
+    seeds = [rng.random() for _ in range(number)]
+    with ThreadPoolExecutor(at_once) as pool:
+        futures = [pool.submit(act, i, random.Random(seed)) for i, seed in enumerate(seeds)]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
 
 
 class Case:

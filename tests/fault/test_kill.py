@@ -8,19 +8,18 @@ import subprocess
 import time
 
 import pytest
-from harness import FULL, times
+from harness import FULL, rounds, times
 
 pytestmark = pytest.mark.timeout(3600 if FULL else 300)
 
 
 def test_the_whole_group_is_killed(case, clean, rng, figures):
     expected, usual = clean.outputs(), clean.report["seconds"]
-    overheads = []
-    rounds = times(3, 50)
-    for i in range(rounds):
+
+    def once(i, chance):
         one = case(f"kill-{i}")
         process = one.start()
-        time.sleep(rng.uniform(0.2, 0.5 + usual["total"]))
+        time.sleep(chance.uniform(0.2, 0.5 + usual["total"]))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert one.gone(10)
@@ -30,11 +29,15 @@ def test_the_whole_group_is_killed(case, clean, rng, figures):
         assert one.outputs() == expected
         assert report["tasks"]["reused"] == finished
         assert report["tasks"]["executed"] == one.blocks - finished
-        work = usual["compute"] * report["tasks"]["executed"] / one.blocks
-        overheads.append(report["seconds"]["compute"] - work)
         shutil.rmtree(one.folder)
-    middle = sorted(overheads)[len(overheads) // 2]
-    figures(rounds=rounds, identical=rounds, recomputed=0, resume_overhead_s=round(middle, 2))
+        work = usual["compute"] * report["tasks"]["executed"] / one.blocks
+        return finished, report["seconds"]["compute"] - work
+
+    found = rounds(times(3, 50), rng, once)
+    middle = sorted(overhead for _, overhead in found)[len(found) // 2]
+    amid = sum(0 < finished < clean.blocks for finished, _ in found)
+    number = len(found)
+    figures(rounds=number, identical=number, amid=amid, recomputed=0, resume_overhead_s=round(middle, 2))
     if FULL:
         assert middle < 2
 
@@ -71,17 +74,20 @@ def test_every_crash_point(calls, case, rng, figures):
     assert points > 3
     expected = reference.outputs()
     chosen = sorted(rng.sample(range(1, points + 1), min(times(1, points), points)))
-    killed = 0
-    for point in chosen:
+
+    def once(i, _):
+        point = chosen[i]
         one = case(f"{calls}-{point}", **small)
         code, _ = _traced(one, CALLS[calls], kill_at=point)
-        killed += code != 0
         assert one.gone(10)
         finished = len(one.receipts())
         assert one.run(cluster="synchronous") == 0, (point, one.log)
         assert one.outputs() == expected, point
         assert one.report["tasks"]["reused"] == finished, point
         shutil.rmtree(one.folder)
+        return code != 0
+
+    killed = sum(rounds(len(chosen), rng, once))
     # Which thread makes how many of the calls is not the same in every run: a point may not be reached.
     assert killed or len(chosen) < 4, "no point was reached"
     figures(calls=calls, points=points, tried=len(chosen), killed=killed, recovered=len(chosen))
