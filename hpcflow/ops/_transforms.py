@@ -29,8 +29,8 @@ def _complex(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def scratch(meta: Meta) -> float:
-    """The input as complex numbers, where it is none."""
-    return _complex(meta.dtype).itemsize / meta.dtype.itemsize
+    """The input in a precision that can be transformed; of real numbers only half is, and no complex copy made."""
+    return 0 if meta.dtype.char in "fdFD" else _complex(meta.dtype).itemsize / 2 / meta.dtype.itemsize
 
 
 def transformed(name: str, x: Array, *, axes: Sequence[int], norm: str, cores: int, xp: Namespace) -> Array:

@@ -1,7 +1,7 @@
 """Choose block and tile shapes: what a task does, and what fits in cache.
 
 Candidates are slabs along each axis and near-cubes of several sizes, in multiples of the
-grain. Each is costed by bounds inference on one block: elements made, weighed by the op's work,
+grain, and the whole. Each is costed by bounds inference on one block: elements made, weighed by the op's work,
 plus elements decoded from storage in whole chunks, plus what a task costs as such. An axis that
 an op must see from end to end thus never pays to cut, and is not.
 """
@@ -154,8 +154,10 @@ def _writing(write: Write, wanted: Mapping[str, Region]) -> float:
 
 
 def _candidates(stage: Stage) -> Iterator[Shape]:
-    """Slabs along each axis and near-cubes from the largest block down to one grain."""
+    """The whole, slabs along each axis, and near-cubes from the largest block down to one grain."""
     grain = stage.grain
+    # However large: for what must see all of its input, each of several blocks would make all of it.
+    yield stage.domain
     metas = stage.program.metas
     per_index = max(prod(metas[n].shape[len(grain) :]) * metas[n].dtype.itemsize for n in stage.ends)
     # What is dear to make (a photo's label) is shared out one by one, however few bytes it has.

@@ -81,3 +81,10 @@ def test_a_million_blocks_are_planned_at_once(sparse, planned, flow):
     assert plan.tasks == 1_000_000
     assert plan.to_json()["tasks"] == 1_000_000
     assert time.process_time() - begun < 2
+
+
+def test_what_must_see_all_of_its_input_is_one_block(sparse, planned, flow):
+    """However large: each of several blocks would transform the whole plane for itself."""
+    text = flow(sparse((8192, 8192)), ["y: {op: fft, of: x}"], ["y: {to: npy, of: y, path: OUT/y.npy}"])
+    (stage,) = planned(text, budget=2**32).stages
+    assert stage.block == (8192, 8192)
