@@ -180,6 +180,8 @@ def run(
                 record.opened(pool)
                 if pool.info.dashboard:
                     told.note(f"dashboard: {pool.info.dashboard}")
+                if pool.info.device_reason:
+                    told.note(f"device: {pool.info.device} ({pool.info.device_reason})")
                 care = Care(retries, deadline)
                 options: dict[str, Any] = {"fresh": fresh, "care": care, "guard": guard}
                 run_plan(planned, pool, record.outcome, max_bad=allowed, progress=told, **options)
@@ -238,6 +240,7 @@ class _Record:
             "workers": info.workers,
             "threads": info.threads,
             "device": info.device,
+            "device_reason": info.device_reason,
             "dashboard": info.dashboard,
         }
 

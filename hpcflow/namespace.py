@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +12,29 @@ Array = Any
 """A NumPy or CuPy array."""
 Namespace = ModuleType
 """`numpy` or `cupy`; ops get it as `xp` and never choose it."""
+_device = "cpu"
+
+
+def choose(device: str) -> None:
+    """Say what the blocks of this process are computed on, ``"cpu"`` or ``"cuda"``; a cluster does, as it starts."""
+    global _device  # noqa: PLW0603  (one device for the process)
+    _device = device
+
+
+def chosen() -> str:
+    """What the blocks of this process are computed on: ``"cpu"`` or ``"cuda"``."""
+    return _device
+
+
+@contextmanager
+def computing_on(device: str) -> Iterator[None]:
+    """Choose a device for a while."""
+    before = chosen()
+    choose(device)
+    try:
+        yield
+    finally:
+        choose(before)
 
 
 def companion(xp: Namespace, name: str) -> ModuleType:

@@ -27,6 +27,8 @@ class ClusterInfo:
     threads: int
     """Tasks that each of them runs at once."""
     device: str = "cpu"
+    device_reason: str = ""
+    """Why that one, where the profile left it open."""
     dashboard: str | None = None
     """The address of Dask's dashboard; `None` where there is none."""
 

@@ -25,6 +25,7 @@ from hpcflow.clusters import _limits
 from hpcflow.clusters.base import ClusterInfo, Ticket, drop, put
 from hpcflow.clusters.profiles import Profile
 from hpcflow.errors import Mismatch, RunError, WorkerLost
+from hpcflow.namespace import choose
 
 LOOPBACK = "127.0.0.1"
 PORT = 8787
@@ -49,14 +50,16 @@ class Settle(WorkerPlugin):  # type: ignore[misc]
 
     name = "hpcflow-settle"
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, device: str) -> None:
         self.threads = threads
+        self.device = device
 
     def setup(self, worker: Any) -> None:  # noqa: ARG002
-        """Cap its pools, and leave it to the driver to report what goes wrong."""
+        """Cap its pools, say what it computes on, and leave it to the driver to report what goes wrong."""
         for name in ("distributed", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         _limits.settle(self.threads)
+        choose(self.device)
 
 
 class Install(WorkerPlugin):  # type: ignore[misc]
@@ -132,9 +135,10 @@ def local(profile: Profile) -> Iterator[LocalPool]:
         cluster = _start(profile)
         try:
             with Client(cluster, set_as_default=False) as client:
-                client.register_plugin(Settle(profile.threads))
+                client.register_plugin(Settle(profile.threads, profile.device))
                 link = cluster.dashboard_link if profile.dashboard is not False else None
-                info = ClusterInfo("local", profile.workers, profile.threads, profile.device, link)
+                device = profile.device, profile.device_reason
+                info = ClusterInfo("local", profile.workers, profile.threads, *device, link)
                 yield LocalPool(info, client, client.get_executor(pure=False))
         except BaseException:
             _kill(cluster)

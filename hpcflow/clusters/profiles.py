@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator
 
+from hpcflow.clusters._gpus import decide
 from hpcflow.clusters.base import Pool, cores
 from hpcflow.errors import Fault, FlowError, Location, Mismatch
 from hpcflow.parameters import ParameterFault, ParameterFaults, PositiveInt, validate
@@ -45,6 +46,11 @@ class Profile:
     memory: int | None = None
     """Bytes that a whole run may use on one machine; `None` where nothing says."""
     device: str = "cpu"
+    """What blocks are computed on: ``"cpu"`` or ``"cuda"``."""
+    device_reason: str = field(default="", compare=False)
+    """Why that one, where it was left open."""
+    device_memory: int | None = field(default=None, compare=False)
+    """Bytes of the smallest device; `None` where nothing says."""
     dashboard: str | bool | None = None
     """Where Dask's dashboard listens; `False` for none, `None` for port 8787 or a free one."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -86,7 +92,8 @@ def profile(
         if keys.setdefault(name, 1) != 1:
             raise Mismatch(f"expected 1 for the cluster `{keys['kind']}`, found {keys[name]}", parameter=name)
     shape = fill(keys.pop("workers", None), keys.pop("threads", None), cores())
-    return Profile(workers=shape[0], threads=shape[1], **keys)
+    device = decide(keys.pop("device", "auto"), keys.pop("device_memory", None), here=True)
+    return Profile(workers=shape[0], threads=shape[1], **keys, **device)
 
 
 def fill(workers: int | None, threads: int | None, available: int) -> tuple[int, int]:
@@ -140,13 +147,13 @@ def profile_file(
     workers: PositiveInt | None = None,
     threads: PositiveInt | None = None,
     memory: Annotated[str | int, AfterValidator(_size)] | None = None,
-    device: Literal["cpu"] = "cpu",
+    device: Literal["auto", "cpu", "cuda"] | None = None,
+    device_memory: Annotated[str | int, AfterValidator(_size)] | None = None,
     dashboard: bool | str | None = None,
     options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The keys of a profile's file; those that say nothing are left out."""
-    keys = {"workers": workers, "threads": threads, "memory": memory, "dashboard": dashboard, "options": options}
-    return {"kind": kind, "device": device, **{key: value for key, value in keys.items() if value is not None}}
+    return {key: value for key, value in locals().items() if value is not None}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from hpcflow.clusters import _limits
 from hpcflow.clusters.base import ClusterInfo, Ticket, drop, put
 from hpcflow.clusters.profiles import Profile
+from hpcflow.namespace import computing_on
 
 
 @dataclass
@@ -39,8 +40,8 @@ class Caller:
 @contextmanager
 def synchronous(profile: Profile) -> Iterator[Caller]:
     """Use the calling thread."""
-    pool = Caller(ClusterInfo("synchronous", 1, 1, profile.device))
-    with _limits.settled(1):
+    pool = Caller(ClusterInfo("synchronous", 1, 1, profile.device, profile.device_reason))
+    with _limits.settled(1), computing_on(profile.device):
         try:
             yield pool
         finally:

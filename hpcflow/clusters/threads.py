@@ -11,6 +11,7 @@ from typing import Any
 from hpcflow.clusters import _limits
 from hpcflow.clusters.base import ClusterInfo, Ticket, drop, put
 from hpcflow.clusters.profiles import Profile
+from hpcflow.namespace import computing_on
 
 
 @dataclass
@@ -35,8 +36,8 @@ class ThreadPool:
 def threads(profile: Profile) -> Iterator[ThreadPool]:
     """Start them."""
     executor = ThreadPoolExecutor(profile.threads, thread_name_prefix="hpcflow")
-    pool = ThreadPool(ClusterInfo("threads", 1, profile.threads, profile.device), executor)
-    with _limits.settled(profile.threads):
+    pool = ThreadPool(ClusterInfo("threads", 1, profile.threads, profile.device, profile.device_reason), executor)
+    with _limits.settled(profile.threads), computing_on(profile.device):
         try:
             yield pool
         finally:
