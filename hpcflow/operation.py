@@ -69,6 +69,11 @@ class Op:
         return self.combine is not None
 
     @property
+    def uses_cores(self) -> bool:
+        """Whether one block can keep all cores busy."""
+        return "cores" in _parameters(self.function)
+
+    @property
     def arity(self) -> tuple[int, int | None]:
         """The fewest and the most inputs; `None` for no limit."""
         kinds = inspect.Parameter

@@ -78,7 +78,8 @@ def op(
         function ``(*metas, **params)`` that gives this, and may take `shapes`, of its input blocks.
     work : float or callable, optional
         What making one element costs, beside copying it; the planner weighs halos by it. Or a
-        function ``(meta, **params)`` of the result, which may take the `shape` that is made.
+        function ``(meta, **params)`` of the result, which may take the `shape` that is made, and
+        `metas`, of the inputs.
     base : int or callable, optional
         Bytes that a process holds once it has run the op: libraries and weights. Or a function
         ``(**params)`` that gives this.

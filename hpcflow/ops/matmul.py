@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from hpcflow.clusters._limits import capped
 from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace
 from hpcflow.regions import Region
 from hpcflow.registry import Reach, op
+
+PANEL = 512
+"""Rows of the result that one thread makes at a time: enough that BLAS is as fast as on all of them.
+
+BLAS would share out the rows itself, but by the number of its threads, on which the last bits then depend.
+"""
+MULTIPLIED = {"f": 0.014, "d": 0.028, "F": 0.056, "D": 0.112}
+"""What a multiplication costs, in elements copied, where BLAS does it; measured at 70 GFLOP/s for each core."""
+UNAIDED = 0.5
+"""The same where NumPy does it."""
 
 
 def result(a: Meta, b: Meta) -> Meta:
@@ -42,8 +54,13 @@ def reach(out: Region, metas: Sequence[Meta]) -> Reach:
     return Reach(out, ((*stack, rows, length), (*stack, length, columns)))
 
 
-@op(reach=reach, meta=result, scratch=0, work=200, tile=False)
-def matmul(a: Array, b: Array, /, *, xp: Namespace) -> Array:
+def work(meta: Meta, *, metas: Sequence[Meta]) -> float:
+    """The multiplications behind one element of the result."""
+    return metas[0].shape[-1] * MULTIPLIED.get(meta.dtype.char, UNAIDED)
+
+
+@op(reach=reach, meta=result, scratch=0, work=work, tile=False)
+def matmul(a: Array, b: Array, /, *, cores: int, xp: Namespace) -> Array:
     """Multiply two matrices, as `numpy.matmul`: sums over the first's columns and the second's rows.
 
     With more than two axes, the last two are the matrices' and the others count them.
@@ -52,4 +69,10 @@ def matmul(a: Array, b: Array, /, *, xp: Namespace) -> Array:
     --------
     product: {op: matmul, of: [left, right]}
     """
-    return xp.matmul(a, b)
+    if xp is not np:
+        return xp.matmul(a, b)
+    out = np.empty((*a.shape[:-1], b.shape[-1]), np.result_type(a, b))
+    panels = [(..., slice(first, first + PANEL), slice(None)) for first in range(0, a.shape[-2], PANEL)]
+    with ThreadPoolExecutor(cores) as threads:
+        list(threads.map(lambda panel: capped(np.matmul, a[panel], b, out[panel]), panels))
+    return out

@@ -13,7 +13,7 @@ from dataclasses import replace
 from math import ceil, prod
 
 from hpcflow.meta import Source
-from hpcflow.operation import Op, call
+from hpcflow.operation import call
 from hpcflow.planning.memory import chunked_size, chunks_of, middle, resident, task_memory
 from hpcflow.planning.processes import COMPILED, driver_memory
 from hpcflow.planning.stages import Stage, Write
@@ -34,6 +34,8 @@ LARGEST_BLOCK = 128 * 2**20
 """Bytes of the largest array in a block. Fixed, so that more workers give the same blocks."""
 ENOUGH_BLOCKS = 16
 """Fewer blocks than this leave workers idle, or make resuming coarse."""
+LONG = 6e10
+"""Elements made in about two minutes of a core. A shorter stage may be one block, if it can use all cores."""
 TILE = 2**20
 """Bytes of the largest array in a tile: about what stays in a core's L2 cache.
 
@@ -113,7 +115,7 @@ def cost(stage: Stage, block: Shape) -> float:
     wanted = stage.wanted(middle(stage.domain, block))
     bounds = stage.program.bounds(wanted)
     work = TASK_COST + sum(
-        _making(stage.program.ops[step.name], step, bounds.reaches[step.name].made)
+        _making(stage, step, bounds.reaches[step.name].made)
         for step in stage.program.steps
         if step.name in bounds.reaches
     )
@@ -123,17 +125,21 @@ def cost(stage: Stage, block: Shape) -> float:
         # A partial goes through the driver: dear, so a block is rather whole along what is reduced.
         kept = [b - a for i, (a, b) in enumerate(wanted[reduce.of]) if i not in reduce.axes]
         work += PARTIAL_COST * prod(kept)
-    idle = 1 + max(0, ENOUGH_BLOCKS - blocks) / ENOUGH_BLOCKS
     # The last block along an axis may be smaller: count whole blocks by elements.
-    share = prod(n / b for n, b in zip(stage.domain, block, strict=True))
-    return work * share * idle
+    total = work * prod(n / b for n, b in zip(stage.domain, block, strict=True))
+    idle = max(0, ENOUGH_BLOCKS - blocks) / ENOUGH_BLOCKS
+    if blocks == 1 and any(op.uses_cores for op in stage.program.ops.values()):
+        idle *= min(1.0, total / LONG)
+    return total * (1 + idle)
 
 
-def _making(op: Op, step: Step, made: Region) -> float:
+def _making(stage: Stage, step: Step, made: Region) -> float:
     """What it costs to make a region of a step's result, in elements copied."""
+    op, metas = stage.program.ops[step.name], stage.program.metas
     if isinstance(op.work, (int, float)):
         return size_of(made) * op.work
-    each: float = call(op.work, (step.meta,), {**step.params, "shape": shape_of(made)})
+    given = {**step.params, "shape": shape_of(made), "metas": [metas[name] for name in step.of]}
+    each: float = call(op.work, (step.meta,), given)
     return size_of(made) * each
 
 

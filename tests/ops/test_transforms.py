@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
+from hpcflow.ops.matmul import PANEL, matmul
 from tests.cutting import meta_of, run
 
 
@@ -35,6 +36,16 @@ def test_products_in_any_blocks(data):
         for shape in ((*stack, n, k), (*stack, k, m))
     )
     np.testing.assert_array_equal(run(data.draw, "matmul", [a, b]), a @ b, strict=True)
+
+
+@pytest.mark.parametrize("shape", [(3 * PANEL + 7, 5), (2, PANEL + 1, 5)])
+def test_a_product_is_the_same_to_the_last_bit_on_any_number_of_cores(shape):
+    rng = np.random.default_rng(0)
+    a, b = rng.random(shape, np.float32), rng.random((*shape[:-2], 5, 700), np.float32)
+    first, *others = (matmul(a, b, cores=cores, xp=np) for cores in (1, 2, 5))
+    np.testing.assert_allclose(first, a @ b, rtol=1e-6)
+    for other in others:
+        np.testing.assert_array_equal(first, other, strict=True)
 
 
 def test_names_of_a_products_axes():
