@@ -20,7 +20,7 @@ from hpcflow.registry import get_op
 from hpcflow.spec.flow import Flow, Node
 
 MIB = 2**20
-DRIVER = 86
+DRIVER = 62
 """Python, NumPy, and what a run imports."""
 SCHEDULER = 42
 """Dask's scheduler and its dashboard, in the driver."""
@@ -33,8 +33,8 @@ TRACKER = 13
 """The process that multiprocessing keeps beside the driver."""
 BLOCK_FLAG = 1
 """Bytes of the driver for each block: whether it is done."""
-FILTERS, FILTERS_HERE = 44, 26
-"""What SciPy's and OpenCV's filters add to a worker, and to a driver, which has imported most of SciPy."""
+FILTERS = 44
+"""What SciPy's and OpenCV's filters add to a process."""
 COMPILED = 2**27
 """Elements of an array from which on its elementwise steps are compiled."""
 COMPILER = 140
@@ -78,8 +78,7 @@ def base(flow: Flow, workers: int, *, processes: bool) -> Base:
         name for node in flow.nodes.values() if node.source is not None for name in PACKAGES_OF.get(node.use, ())
     }
     sinks = {name for sink in flow.sinks.values() for name in PACKAGES_OF.get(sink.use, ())}
-    filters = FILTERS if processes else FILTERS_HERE
-    ops = sum(dict(_held(flow, node, filters) for node in flow.nodes.values() if node.source is None).values())
+    ops = sum(dict(_held(flow, node) for node in flow.nodes.values() if node.source is None).values())
     if any(node.meta is not None and node.meta.size >= COMPILED for node in flow.nodes.values()):
         ops += COMPILER * MIB
     if not processes:
@@ -88,13 +87,13 @@ def base(flow: Flow, workers: int, *, processes: bool) -> Base:
     return Base(_own(DRIVER + SCHEDULER + _sum(sources | sinks)), worker, workers, TRACKER * MIB)
 
 
-def _held(flow: Flow, node: Node, filters: int) -> tuple[Any, int]:
+def _held(flow: Flow, node: Node) -> tuple[Any, int]:
     """What an op keeps in a process, and a name for it: it is kept once."""
     op = get_op(node.use)
     if callable(op.base):
         metas = [meta_of(flow, name) for name in node.of]
         return (node.use, repr(dict(node.params))), call(op.base, metas, node.params)
-    return ("filters", filters * MIB + op.base) if op.depth is not None else (node.use, op.base)
+    return ("filters", FILTERS * MIB + op.base) if op.depth is not None else (node.use, op.base)
 
 
 def _sum(packages: Iterable[str]) -> int:

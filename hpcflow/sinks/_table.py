@@ -114,10 +114,10 @@ class Layout:
             index = np.unravel_index(np.arange(start, stop), shape) if shape else ()
             keep, bad = self._rows(index, stop - start)
             arrays = self._index_columns([one[keep] for one in index], bad[keep])
-            for name, number, field in self.fields():
+            for _, number, field in self.fields():
                 values = flat[number][start:stop][keep]
                 values = values if field is None else values[field]
-                arrays.append(pa.array(_plain(values), schema.field(name).type, mask=bad[keep]))
+                arrays.append(_arrow(values, bad[keep]))
                 if field == "class_id" and self.names is not None:
                     arrays.append(self._labels(values, bad[keep]))
             yield pa.record_batch(arrays, schema=schema)
@@ -138,17 +138,17 @@ class Layout:
             if axis == 0 and self.items:
                 low, high = (int(numbers.min()), int(numbers.max()) + 1) if len(numbers) else (0, 0)
                 paths = pa.array([printable(item) for item in self.items[low:high]], pa.string())
-                arrays.append(paths.take(pa.array(numbers - low)))
+                arrays.append(paths.take(_arrow(numbers - low)))
             else:
                 # Ranks are counted from 1, as people do.
-                arrays.append(pa.array(numbers + (name == "rank"), pa.int64(), mask=bad if axis else None))
+                arrays.append(_arrow(numbers + (name == "rank"), bad if axis else None))
         return arrays
 
     def _labels(self, classes: Array, bad: Array) -> Any:
         import pyarrow as pa  # noqa: PLC0415
 
         unknown = bad | (classes < 0) | (classes >= len(self.names or ()))
-        return pa.array(self.names, pa.string()).take(pa.array(np.where(unknown, 0, classes), mask=unknown))
+        return pa.array(self.names, pa.string()).take(_arrow(np.where(unknown, 0, classes), unknown))
 
 
 def _label(class_id: str) -> str:
@@ -166,3 +166,16 @@ def _plain(values: Array) -> Array:
     """The values in this machine's byte order, half floats widened."""
     dtype = np.dtype(np.float32) if values.dtype == np.float16 else values.dtype.newbyteorder("=")
     return np.ascontiguousarray(values, dtype)
+
+
+def _arrow(values: Array, missing: Array | None = None) -> Any:
+    """An Arrow array of some values, null where they are missing.
+
+    `pyarrow.array` would import pandas, wherever that is installed, to see whether it was given any of its own.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+
+    plain = _plain(values)
+    content = np.packbits(plain, bitorder="little") if plain.dtype.kind == "b" else plain
+    valid = None if missing is None else pa.py_buffer(np.packbits(~missing, bitorder="little"))
+    return pa.Array.from_buffers(_arrow_type(plain.dtype), len(plain), [valid, pa.py_buffer(content)])

@@ -231,3 +231,15 @@ def test_what_is_no_json(tmp_path):
         sink.views([Meta((1001, 1000), "uint8")])
     assert "zarr" in wrong.value.hint
     assert "npy" in wrong.value.hint
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["?", "i1", "u2", ">i4", "u8", "f2", ">f4", "f8"]), st.lists(st.booleans(), max_size=70))
+def test_columns_are_those_of_pyarrow(dtype, missing):
+    values = np.random.default_rng(len(missing)).integers(0, 100, 2 * len(missing)).astype(dtype)[::2]
+    missing = np.array(missing, bool)
+    kind = _table._arrow_type(values.dtype)
+    for mask in (None, missing):
+        ours, theirs = _table._arrow(values, mask), pyarrow.array(_table._plain(values), kind, mask=mask)
+        ours.validate(full=True)
+        assert ours.equals(theirs)
