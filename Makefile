@@ -31,7 +31,6 @@ check: $(VENV)/.test
 # Beside the peers, and beside what the machine can do: docs/benchmarks.md. Half an hour or so.
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks --docs docs
-	$(BIN)/python tests/benchmarks/ingest.py speed label
 
 clean:
 	rm -rf $(VENV) .bench out runs dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

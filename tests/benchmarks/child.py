@@ -54,7 +54,7 @@ def _serve(row: Row, entry: Entry, case: Case, reference: Path, told: IO[str]) -
         if entry.scale:
             reply["seconds"] *= entry.scale(case.size)
         if check == "keep":
-            answers.keep(answer, reference)
+            answers.keep(answer, reference, row.differ)
         elif check == "compare":
             reply["difference"] = answers.difference(answer, reference, row.differ)
         del answer

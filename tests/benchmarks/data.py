@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 FOLDER = Path(__file__).parents[2] / ".bench"
 SLAB = 2**24
 """Elements made at a time."""
+UNFINISHED = "hpcflow-bench-"
+"""How the names of what a run removes or renames begin; its process follows."""
 
 
 def made(name: str, make: Callable[[Path], None]) -> Path:
@@ -19,10 +23,18 @@ def made(name: str, make: Callable[[Path], None]) -> Path:
     path = FOLDER / name
     if not path.exists():
         FOLDER.mkdir(exist_ok=True)
-        part = FOLDER / f"{os.getpid()}-{name}"
+        part = FOLDER / f"{UNFINISHED}{os.getpid()}-{name}"
         make(part)
         part.rename(path)
     return path
+
+
+def clear_left(folder: Path) -> None:
+    """Remove what runs that were killed have left: parts of inputs, results."""
+    for part in folder.glob(f"{UNFINISHED}*"):
+        process = part.name.removeprefix(UNFINISHED).partition("-")[0]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
 def npy(shape: tuple[int, ...], dtype: str = "float32", seed: int = 0) -> Path:

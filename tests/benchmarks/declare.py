@@ -63,13 +63,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Reach:
-    """How far hpcflow is to get: `times` the speed (or the thrift) of another."""
+    """How far hpcflow is to get: `times` the speed (or the thrift) of another; or no more than so many seconds."""
 
     times: float
     of: str
     """An entry's name; `best peer` for the fastest of them."""
     what: str = "seconds"
-    """`seconds` or `memory`."""
+    """`seconds`, `memory`, or `at most`: `of` itself takes no more than `times` seconds."""
     ours: str = "hpcflow"
 
 
@@ -88,7 +88,9 @@ class Row:
     reaches: tuple[Reach, ...] = ()
     tolerance: float = 1e-6
     differ: str = "values"
-    """How answers are compared; see `answers`."""
+    """How answers are compared: see `answers.difference`."""
+    share: float = 1.0
+    """Of the time for all rows, beside other rows' shares."""
     entries: list[Entry] = field(default_factory=list)
 
     def entry(self, name: str, kind: str = "peer", **options: Any) -> Callable[[Callable[[Case], Once]], Any]:

@@ -18,12 +18,16 @@ from typing import Any
 
 import psutil
 
+from tests.benchmarks.data import UNFINISHED
 from tests.benchmarks.declare import Entry, Reach, Row
-from tests.benchmarks.processes import Child, Failed
+from tests.benchmarks.processes import Child, Failed, Round
 
-PATIENCE = {"full": 60.0, "quick": 15.0}
-"""Seconds that the rounds of one entry may take; a slower one gets fewer of them, at least `FEWEST`."""
+LONG = 15.0
+"""Seconds from which on a warm-up counts as a round: what is only done once no longer weighs."""
 FEWEST = 2
+"""Rounds that every entry gets that is shorter than that."""
+COPIES = 3
+"""Of its result that an entry may have at once, work files and the one to compare with included."""
 
 
 @dataclass
@@ -44,6 +48,12 @@ class Times:
     """How much more the whole job is than what was done."""
     fault: str = ""
     """Why there are no times."""
+
+    def took(self, done: Round) -> None:
+        """Count a round."""
+        self.seconds.append(done.seconds)
+        self.cpu.append(done.cpu * self.scale)
+        self.memory = max(self.memory, done.memory)
 
     @property
     def least(self) -> float:
@@ -70,6 +80,8 @@ class Result:
     """Where results were written."""
     seconds: float
     """All of it, with inputs and warm-ups."""
+    when: str = ""
+    """The day."""
 
     @property
     def failed(self) -> bool:
@@ -86,8 +98,23 @@ class Result:
         return cls(**{**given, "times": [Times(**one) for one in given["times"]]})
 
 
-def measure(row: Row, size: str, rounds: int, folder: Path, told: Callable[[str], None]) -> Result:
-    """Run a row: a warm-up that checks the answers, then the rounds."""
+def measure(row: Row, size: str, folder: Path, told: Callable[[str], None], *, rounds: int, seconds: float) -> Result:
+    """Run a row: a warm-up that checks the answers, then the rounds.
+
+    Parameters
+    ----------
+    row : Row
+    size : str
+        `full`, `quick` or `toy`.
+    folder : Path
+        Of inputs, and of results for which memory has no room.
+    told : callable
+        Takes a line for each entry.
+    rounds : int
+        Of each entry; fewer of the slow ones where they do not fit into the `seconds`.
+    seconds : float
+        That the row should take in all.
+    """
     begun = time.perf_counter()
     numbers = SimpleNamespace(**row.sizes[size])
     with ExitStack() as stack:
@@ -114,15 +141,19 @@ def measure(row: Row, size: str, rounds: int, folder: Path, told: Callable[[str]
                 warm_up = child.round(check)
                 one.warm_up, one.memory, one.difference = warm_up.seconds, warm_up.memory, warm_up.difference
                 _agree(one, row, entry)
+                if warm_up.seconds / one.scale >= LONG:
+                    one.took(warm_up)
                 children[entry.name] = child
             except Failed as error:
                 one.fault = str(error)
             told(f"  {one.name}: {one.fault or f'{one.warm_up:.2f} s'}")
-        _rounds([one for one in times if not one.fault], children, rounds, PATIENCE[size])
+        left = begun + seconds - time.perf_counter()
+        _rounds([one for one in times if not one.fault], children, rounds, left)
     reaches = [_reached(reach, times) for reach in row.reaches]
     about = row.about.format(**row.sizes[size])
     elapsed = time.perf_counter() - begun
-    return Result(row.name, row.title, about, size, times, reaches, str(work.parent), elapsed)
+    today = time.strftime("%Y-%m-%d")
+    return Result(row.name, row.title, about, size, times, reaches, str(work.parent), elapsed, today)
 
 
 def reference_first(row: Row) -> list[Entry]:
@@ -144,20 +175,34 @@ def _agree(one: Times, row: Row, entry: Entry) -> None:
         raise Failed(f"the answer differs from {row.reference}'s by {one.difference:.2g}, more than {allowed:g}")
 
 
-def _rounds(times: list[Times], children: Mapping[str, Child], rounds: int, patience: float) -> None:
+def _rounds(times: list[Times], children: Mapping[str, Child], rounds: int, left: float) -> None:
+    wanted = shared_out({one.name: one.warm_up / one.scale for one in times}, rounds, left)
     for number in range(rounds):
         # Whoever follows a heavy neighbour may suffer from it: not the same one each time.
         for one in random.Random(number).sample(times, len(times)):
-            wanted = min(rounds, max(FEWEST, int(patience * one.scale / one.warm_up)))
-            if number >= wanted or one.fault:
+            if len(one.seconds) >= wanted[one.name] or one.fault:
                 continue
             try:
-                done = children[one.name].round()
-                one.seconds.append(done.seconds)
-                one.cpu.append(done.cpu * one.scale)
-                one.memory = max(one.memory, done.memory)
+                one.took(children[one.name].round())
             except Failed as error:
                 one.fault = str(error)
+
+
+def shared_out(each: Mapping[str, float], rounds: int, left: float) -> dict[str, int]:
+    """How many rounds each entry gets, by what one takes: equal shares of the time, no more than `rounds`."""
+
+    def given(share: float) -> dict[str, int]:
+        fewest = {name: 1 if took >= LONG else min(FEWEST, rounds) for name, took in each.items()}
+        return {name: min(rounds, max(fewest[name], int(share / max(took, 1e-6)))) for name, took in each.items()}
+
+    def needs(share: float) -> float:
+        return sum((n - (each[name] >= LONG)) * each[name] for name, n in given(share).items())
+
+    low, high = 0.0, max(left, 0.0)
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if needs(middle) <= left else (low, middle)
+    return given(high if needs(high) <= left else low)
 
 
 def _reached(reach: Reach, times: list[Times]) -> dict[str, Any]:
@@ -168,7 +213,9 @@ def _reached(reach: Reach, times: list[Times]) -> dict[str, Any]:
     other = best if reach.of == "best peer" else good.get(reach.of)
     ours = good.get(reach.ours)
     found = None
-    if ours and other:
+    if reach.what == "at most":
+        found = other.median if other else None
+    elif ours and other:
         found = other.median / ours.median if reach.what == "seconds" else other.memory / ours.memory
     return {**asdict(reach), "other": other.name if other else reach.of, "found": found}
 
@@ -176,8 +223,12 @@ def _reached(reach: Reach, times: list[Times]) -> dict[str, Any]:
 @contextmanager
 def _work_folder(numbers: SimpleNamespace, folder: Path) -> Iterator[Path]:
     """A folder for results: in memory where there is room, as a disk's moods would drown the rest."""
+    written = getattr(numbers, "written", 0)
     shared = Path("/dev/shm")
-    needed = 3 * getattr(numbers, "written", 0) + 2**26
     free = min(shutil.disk_usage(shared).free, psutil.virtual_memory().available // 2) if shared.is_dir() else 0
-    with tempfile.TemporaryDirectory(prefix="hpcflow-bench-", dir=shared if free > needed else folder) as name:
+    chosen = shared if free > COPIES * written + 2**26 else folder
+    if chosen == folder and (there := shutil.disk_usage(folder).free) < COPIES * written:
+        needed = f"{COPIES * written / 2**30:.0f} GiB in `{folder}`"
+        raise SystemExit(f"error: expected room for {needed}, found {there / 2**30:.0f}")
+    with tempfile.TemporaryDirectory(prefix=f"{UNFINISHED}{os.getpid()}-", dir=chosen) as name:
         yield Path(name)

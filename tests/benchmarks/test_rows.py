@@ -8,10 +8,12 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.benchmarks import answers, data
 from tests.benchmarks.declare import Case
-from tests.benchmarks.measure import present, reference_first
+from tests.benchmarks.measure import LONG, present, reference_first, shared_out
 from tests.benchmarks.processes import ROOT
 from tests.benchmarks.rows import ROWS
 
@@ -33,7 +35,7 @@ def test_answers_agree(name, tmp_path, monkeypatch):
             case.clear()
             once = entry.start(case)
             if entry.name == row.reference:
-                answers.keep(once(), tmp_path / "reference.npy")
+                answers.keep(once(), tmp_path / "reference.npy", row.differ)
             elif (tmp_path / "reference.npy").exists():
                 allowed = row.tolerance if entry.tolerance is None else entry.tolerance
                 difference = answers.difference(once(), tmp_path / "reference.npy", row.differ)
@@ -58,7 +60,7 @@ def test_the_command(tmp_path):
     ("answer", "difference"), [(2.0, 0.0), (2.2, 0.1), (float("nan"), None), ([2.0], float("inf"))]
 )
 def test_difference_of_numbers(tmp_path, answer, difference):
-    answers.keep(2.0, tmp_path / "kept.npy")
+    answers.keep(2.0, tmp_path / "kept.npy", "values")
     found = answers.difference(answer, tmp_path / "kept.npy", "values")
     assert found == pytest.approx(difference) if difference is not None else not found <= 1
 
@@ -67,7 +69,7 @@ def test_difference_of_arrays(tmp_path, monkeypatch):
     """Slab by slab, by the largest magnitude, a corner against the corner."""
     monkeypatch.setattr(answers, "SLAB", 10)
     array = answers.np.arange(50.0).reshape(10, 5) - 40
-    answers.keep(array, tmp_path / "kept.npy")
+    answers.keep(array, tmp_path / "kept.npy", "values")
     other = array.copy()
     other[7, 3] += 4
     assert answers.difference(other, tmp_path / "kept.npy", "values") == pytest.approx(0.1)
@@ -75,3 +77,28 @@ def test_difference_of_arrays(tmp_path, monkeypatch):
     assert answers.difference(other * float("nan"), tmp_path / "kept.npy", "values") != 0
     assert answers.difference(answers.np.zeros((11, 5)), tmp_path / "kept.npy", "values") == float("inf")
     assert answers.difference(other, tmp_path / "kept.npy", "labels") == 0.02
+
+
+def test_difference_of_bytes(tmp_path, monkeypatch):
+    """By hashes of slabs that cut through no chunk."""
+    monkeypatch.setattr(answers, "SLAB", 10)
+    store = pytest.importorskip("zarr")
+    array = store.create_array(tmp_path / "x.zarr", shape=(6, 40), chunks=(6, 4), dtype="u2")
+    array[:] = answers.np.arange(240).reshape(6, 40)
+    assert all(slab[0] == slice(None) and slab[1].start % 4 == 0 for slab in answers.slabs(array))
+    answers.keep(array, tmp_path / "kept.npy", "bytes")
+    assert answers.difference(array, tmp_path / "kept.npy", "bytes") == 0
+    array[2, 7] += 1
+    assert answers.difference(array, tmp_path / "kept.npy", "bytes") == 0.1
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(0.001, 100), min_size=1), st.floats(-10, 500))
+def test_rounds_are_shared_out_fairly(each, left):
+    """Within the time where the fewest do; nobody gets less than one who is slower."""
+    rounds = shared_out(each, 5, left)
+    took = sum((n - (each[name] >= LONG)) * each[name] for name, n in rounds.items())
+    fewest = sum(2 * one for one in each.values() if one < LONG)
+    assert took <= max(left, fewest) + 1e-6
+    ordered = [rounds[name] for name in sorted(each, key=lambda name: each[name])]
+    assert ordered == sorted(ordered, reverse=True)
+    assert all(1 <= n <= 5 for n in ordered)

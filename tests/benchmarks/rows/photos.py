@@ -146,6 +146,7 @@ def made(model: str, title: str, reaches: tuple[Reach, ...], needs: tuple[str, .
         reaches=reaches,
         tolerance=0.005,  # of the labels
         differ="labels",
+        share=2,
     )
     for name, engine in ENGINES.items():
         needed = {"compile": ("torch",), "onnxruntime": ("torch", "onnxruntime", "onnxscript")}

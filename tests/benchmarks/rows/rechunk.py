@@ -29,6 +29,8 @@ row = Row(
         *(Reach(2, other, "memory") for other in (P2P, CUBED, STORE)),
     ),
     tolerance=0,
+    differ="bytes",
+    share=5,
 )
 ROWS = (row,)
 
