@@ -162,8 +162,10 @@ def _start(profile: Profile) -> LocalCluster:
     }
     try:
         with _interrupts_held(), warnings.catch_warnings():
-            # Someone may take the dashboard's port between the look and the bind.
+            # Someone may take the dashboard's port between the look and the bind. Dask then takes
+            # another, and tornado leaves the socket that it could not bind for Python to close.
             warnings.filterwarnings("ignore", "(?s).*Port .* is already in use", UserWarning)
+            warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)
             return LocalCluster(**options)
     except (RuntimeError, TypeError, ValueError, OSError) as error:
         raise RunError(f"the local cluster did not start: {_root(error)}") from error

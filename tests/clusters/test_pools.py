@@ -19,6 +19,7 @@ import psutil
 import pytest
 from threadpoolctl import threadpool_info
 
+from hpcflow.clusters import local
 from hpcflow.clusters.base import installed
 from hpcflow.clusters.profiles import KINDS, Profile, open_pool, profile
 from hpcflow.errors import BadItem, Mismatch, RunError, WorkerLost
@@ -206,6 +207,16 @@ def test_a_taken_port_moves_the_dashboard_unless_it_was_asked_for():
             open_pool(Profile("local", 1, 1, dashboard=f"{port}")).__enter__()
     with pytest.raises(Mismatch, match="expected HOST:PORT"):
         open_pool(Profile("local", 1, 1, dashboard="somewhere")).__enter__()
+
+
+def test_a_port_that_is_taken_at_the_last_moment_moves_the_dashboard(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr(local, "PORT", taken.getsockname()[1])
+        monkeypatch.setattr(local, "_free", lambda *_: True)
+        with open_pool(Profile("local", 1, 1)) as pool:
+            assert f":{local.PORT}/" not in pool.info.dashboard
 
 
 def test_two_clusters_stand_side_by_side(processes):
