@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from hpcflow.clusters.base import Pool
 from hpcflow.clusters.profiles import SINGLE, Profile, open_pool, profile
 from hpcflow.errors import HpcflowError
 from hpcflow.execute.dispatch import Care
 from hpcflow.execute.guard import Guard
 from hpcflow.execute.kept import earlier_budget, recall, remember
 from hpcflow.execute.lock import owned
-from hpcflow.execute.progress import Progress, Silent
+from hpcflow.execute.progress import Noting, Progress, Silent
+from hpcflow.execute.record import Record
 from hpcflow.execute.run import Outcome, run_plan
 from hpcflow.execute.verify import Verdict, examine, mend
 from hpcflow.execute.watch import MemoryWatch
 from hpcflow.leaving import last_words
 from hpcflow.planning.plan import Plan, make_plan
-from hpcflow.report.record import Report, versions
-from hpcflow.secrets import redact
+from hpcflow.report.history import History
+from hpcflow.report.record import Report
 from hpcflow.sizes import parse_share, parse_size
 from hpcflow.spec.flow import Flow
 from hpcflow.spec.validate import load as load_flow
@@ -164,14 +164,14 @@ def run(
     RunError
         Where the run failed; the report says so too.
     """
-    begun = time.perf_counter()
+    begun, history = time.perf_counter(), History()
     allowed = parse_share(max_bad) if isinstance(max_bad, str) else max_bad
     where = profile(cluster, workers=workers, threads=threads, dashboard=dashboard)
     planned = _plan(_loaded(flow, params), where, memory, run_dir)
-    told = progress or Silent()
     outputs = [str(planned.run_dir), *(output.path for output in planned.outputs)]
-    with owned(planned.flow.name, outputs), MemoryWatch() as watch:
-        record = _Record(planned, begun, watch)
+    with owned(planned.flow.name, outputs), MemoryWatch(history.holds) as watch:
+        told = Noting(progress or Silent(), history.event, lambda: watch.now)
+        record = Record(planned, begun, watch, Outcome(history=history))
         with _reporting(record, told):
             planned.run_dir.mkdir(parents=True, exist_ok=True)
             kept = {"cluster": str(cluster), "workers": where.workers, "threads": where.threads, "max_bad": allowed}
@@ -198,7 +198,7 @@ def _most(planned: Plan, where: Profile) -> int | None:
 
 
 @contextmanager
-def _reporting(record: _Record, told: Progress) -> Iterator[None]:
+def _reporting(record: Record, told: Progress) -> Iterator[None]:
     """Write the report of a run that does not come to its end, before anything else is tidied up."""
 
     def stopped(code: int) -> None:
@@ -217,69 +217,6 @@ def _reporting(record: _Record, told: Progress) -> Iterator[None]:
         raise
     finally:
         last_words.remove(stopped)
-
-
-class _Record:
-    """What the report needs to know, gathered as the run goes on."""
-
-    def __init__(self, planned: Plan, begun: float, watch: MemoryWatch) -> None:
-        self.plan = planned
-        self.begun = begun
-        self.outcome = Outcome()
-        self.startup = 0.0
-        self.watch = watch
-        self.written = False
-        self.cluster: dict[str, Any] = {}
-
-    def opened(self, pool: Pool) -> None:
-        """The pool is there: note how long that took and what it is."""
-        self.startup = time.perf_counter() - self.begun
-        info = pool.info
-        self.cluster = {
-            "kind": info.kind,
-            "workers": info.workers,
-            "threads": info.threads,
-            "device": info.device,
-            "device_reason": info.device_reason,
-            "dashboard": info.dashboard,
-        }
-
-    def write(self, status: str, exit_code: int, error: str | None) -> Report:
-        """Make the report and write it into the run's folder."""
-        total = time.perf_counter() - self.begun
-        planned, outcome = self.plan, self.outcome
-        report = Report(
-            flow=planned.flow.name,
-            status=status,
-            exit_code=exit_code,
-            seconds={"total": total, "startup": self.startup, "compute": max(total - self.startup, 0.0)},
-            tasks={
-                "total": planned.tasks,
-                "executed": outcome.executed,
-                "reused": outcome.reused,
-                "retried": outcome.retried,
-            },
-            memory={
-                "projected_peak": planned.peak_memory,
-                "measured_peak": self.watch.peak,
-                "measured_driver": self.watch.driver,
-                "budget": planned.budget,
-            },
-            outputs=[output.to_json() for output in planned.outputs],
-            quarantine=[
-                {"item": bad.item, "reason": bad.reason, "source": bad.source, "index": bad.index}
-                for bad in sorted(outcome.bad.values(), key=lambda bad: (bad.source, bad.index))
-            ],
-            cluster=self.cluster,
-            bytes_read=outcome.bytes_read,
-            bytes_written=outcome.bytes_written,
-            error=None if error is None else redact(error),
-            versions=versions(),
-            printed=tuple(outcome.printed),
-        )
-        report.write(planned.run_dir)
-        self.written = True
-        return report
 
 
 def verify(output: str | os.PathLike[str], *, repair: bool = False, progress: Progress | None = None) -> Verdict:

@@ -64,6 +64,18 @@ def _look_up(match: re.Match[str]) -> str:
     return value
 
 
+def redacted(value: T) -> T:
+    """The value with every text in it redacted, at any depth; keys too."""
+    struck: Any = value
+    if isinstance(value, str):
+        struck = redact(value)
+    elif isinstance(value, dict):
+        struck = {redacted(key): redacted(one) for key, one in value.items()}
+    elif isinstance(value, (list, tuple)):
+        struck = type(value)(redacted(one) for one in value)
+    return struck  # type: ignore[no-any-return]
+
+
 def redact(text: str) -> str:
     """The text without credentials.
 

@@ -6,6 +6,9 @@ scheduler logs a traceback.
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +30,7 @@ from hpcflow.program.evaluate import StepError, evaluate
 from hpcflow.regions import Region, Shape, shape_of, slices, tiles
 from hpcflow.registry import Partial
 from hpcflow.secrets import redact
+from hpcflow.stopwatch import lap, watching
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,22 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Trace:
+    """How one task went: the blocks that a thread ran one after another."""
+
+    worker: str
+    """Host, process and thread."""
+    began: float
+    """In seconds of the worker's clock."""
+    seconds: float
+    blocks: int
+    bytes_read: int
+    bytes_written: int
+    spent: dict[str, float]
+    """Seconds by node, as a `Stopwatch` names them."""
+
+
+@dataclass(frozen=True)
 class BlockResult:
     """What a worker tells the driver about one block."""
 
@@ -56,6 +76,8 @@ class BlockResult:
     failure: Failure | None = None
     mark: int = 0
     """Of its receipt."""
+    trace: Trace | None = None
+    """Of its task, on the task's last block."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +98,31 @@ def run_blocks(key: str, numbers: Sequence[int]) -> list[BlockResult]:
     job: Job = installed(key)
     receipts: list[Receipt] = []
     results = []
+    began = time.time()
     try:
-        with noting(job.receipts, job.run) as note:
+        with noting(job.receipts, job.run) as note, watching() as watch:
             for number in numbers:
                 note(number)
                 results.append(run_block(job.stage, number, receipts))
+        results[-1] = replace(results[-1], trace=_trace(began, results, watch.spent))
         marks = iter(append(job.receipts, job.run, receipts) if receipts else [])
     except OSError as error:
         node = job.stage.ends[0]
         failure = Failure(node, f"could not note what is done: {error}", passes=passes(error), full=full(error))
         return [BlockResult(number, failure=failure) for number in numbers]
     return [result if result.failure else replace(result, mark=next(marks)) for result in results]
+
+
+def _trace(began: float, results: Sequence[BlockResult], spent: dict[str, float]) -> Trace:
+    return Trace(
+        worker=f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}",
+        began=began,
+        seconds=time.time() - began,
+        blocks=len(results),
+        bytes_read=sum(result.bytes_read for result in results),
+        bytes_written=sum(result.bytes_written for result in results),
+        spent=spent,
+    )
 
 
 def check_blocks(key: str, receipts: Sequence[Receipt]) -> list[Receipt]:
@@ -150,6 +186,7 @@ def _run(stage: Stage, number: int, bad: list[Bad]) -> tuple[BlockResult, Receip
             raise StepError(
                 write.node, f"could not write to `{write.target.path}`: {error.strerror or error}"
             ) from error
+        lap(f"write {write.node}")
     written = sum(array.nbytes for array in made.arrays.values())
     inputs = {name: (states[name], content) for name, content in made.inputs.items()}
     receipt = Receipt(number, outputs, inputs, made.partials, tuple(bad))
@@ -195,11 +232,13 @@ def make(stage: Stage, region: Region, bad: list[Bad] | None) -> Made:
                 arrays[node] = host(values[node])
             else:
                 arrays[node][slices(part[node], wanted[node])] = host(values[node])
+            lap(f"write {node}")
         for reduce in stage.reduces:
             if reduce.node in values:
                 folds[reduce.node].take(part[reduce.of], values[reduce.node])
             else:
                 folds[reduce.node].add(part[reduce.of], values[reduce.of])
+                lap(reduce.node)
         # A view keeps the pages of a mapped file, which the next tile is not to add to.
         del values
     partials = {r.node: folds[r.node].joined(wanted[r.of]) for r in stage.reduces}

@@ -13,7 +13,7 @@ import queue
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
@@ -23,7 +23,7 @@ from typing import Any
 
 from hpcflow.clusters.base import Pool
 from hpcflow.errors import RunError, WorkerLost
-from hpcflow.execute.block import BlockResult, Failure, run_blocks
+from hpcflow.execute.block import BlockResult, Failure, Trace, run_blocks
 from hpcflow.execute.guard import Guard
 from hpcflow.execute.progress import Progress
 from hpcflow.execute.running import Running, running
@@ -71,8 +71,17 @@ class Dispatch:
     """Runs the blocks of a stage that are not finished; `results` gives what became of each."""
 
     def __init__(
-        self, pool: Pool, work: Work, finished: bytearray, *, care: Care, guard: Guard, progress: Progress
+        self,
+        pool: Pool,
+        work: Work,
+        finished: bytearray,
+        *,
+        care: Care,
+        guard: Guard,
+        progress: Progress,
+        traced: Callable[[Trace], None] = lambda _: None,
     ) -> None:
+        self.traced = traced
         self.pool, self.work, self.care, self.guard, self.progress = pool, work, care, guard, progress
         self.fresh: Iterator[int] = (number for number, done in enumerate(finished) if not done)
         self.batch = _Batch(2 * pool.info.workers * pool.info.threads, len(finished) - sum(finished))
@@ -149,6 +158,8 @@ class Dispatch:
         self.batch.saw(results)
         for result in results:
             self.slowest = max(self.slowest, result.seconds)
+            if result.trace is not None:
+                self.traced(result.trace)
             if not self._tried_again(result):
                 yield self._counted(result)
 

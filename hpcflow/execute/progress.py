@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 
@@ -39,6 +39,48 @@ class Progress(Protocol):
 
     def end(self, report: Any) -> None:
         """The run is over; `report` is `None` where it failed."""
+
+
+class Noting:
+    """Passes everything on, with the memory in use; keeps the notes for the report.
+
+    Parameters
+    ----------
+    told : Progress
+        Who is told.
+    noted : callable
+        Takes the text of each note.
+    memory : callable
+        Gives the bytes in use.
+    """
+
+    def __init__(self, told: Progress, noted: Callable[[str], None], memory: Callable[[], int]) -> None:
+        self._told = told
+        self._noted = noted
+        self._memory = memory
+
+    def start(self, stages: Sequence[tuple[str, int]]) -> None:
+        """Pass it on."""
+        self._told.start(stages)
+
+    def stage(self, name: str, total_blocks: int) -> None:
+        """Pass it on."""
+        self._told.stage(name, total_blocks)
+
+    def block(
+        self, name: str, done: int, bytes_read: int, bytes_written: int, failures: int, *, memory: int = 0
+    ) -> None:
+        """Pass it on."""
+        self._told.block(name, done, bytes_read, bytes_written, failures, memory=memory or self._memory())
+
+    def note(self, text: str) -> None:
+        """Keep it, and pass it on."""
+        self._noted(text)
+        self._told.note(text)
+
+    def end(self, report: Any) -> None:
+        """Pass it on."""
+        self._told.end(report)
 
 
 class Silent:

@@ -17,6 +17,7 @@ from hpcflow.program.evaluate import StepError, read_periodic
 from hpcflow.program.program import Bounds
 from hpcflow.regions import Region, inside, size_of, slices, tiles
 from hpcflow.secrets import redact
+from hpcflow.stopwatch import lap
 
 
 class Reader:
@@ -55,6 +56,7 @@ class Reader:
                 else:
                     self._mapped.add(name)
                 self._decoded[name] = region, _named(name, read, region, meta.shape)
+                lap(name)
 
     def __call__(self, name: str, region: Region) -> Array:
         """A region, inside the array, of one source."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import queue
 import shutil
 import uuid
@@ -35,6 +36,7 @@ from hpcflow.planning.plan import Document, Plan
 from hpcflow.planning.stages import Stage, gone_mark
 from hpcflow.regions import size_of
 from hpcflow.registry import Partial
+from hpcflow.report.history import History
 
 T = TypeVar("T")
 CHECKED_TOGETHER = 16
@@ -52,6 +54,7 @@ class Outcome:
     bytes_written: int = 0
     bad: dict[tuple[str, int], Bad] = field(default_factory=dict)
     printed: list[str] = field(default_factory=list)
+    history: History = field(default_factory=History)
 
 
 def run_plan(
@@ -158,7 +161,9 @@ def run_stage(run: _Run, stage: Stage, *, again: bool = False) -> Done:
             forget(target.path)
             _touch(target, target.reopen if account.done else target.create)
     reused = account.done
-    dispatch = Dispatch(run.pool, work, account.finished, care=run.care, guard=run.guard, progress=run.progress)
+    given: dict[str, Any] = {"care": run.care, "guard": run.guard, "progress": run.progress}
+    traced = functools.partial(run.outcome.history.task, stage.name)
+    dispatch = Dispatch(run.pool, work, account.finished, traced=traced, **given)
     for result in dispatch.results():
         run.outcome.retried += dispatch.take_retried()
         account.add(result)

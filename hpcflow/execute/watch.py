@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -18,9 +19,21 @@ class MemoryWatch:
 
     It is summed over the processes, so pages that they share, of libraries or of a file that is
     mapped, count for each: what the system would have to find if nothing were shared.
+
+    Parameters
+    ----------
+    noted : callable, optional
+        Is told each sample: bytes of all processes, and of this one.
+    interval : float
+        Seconds between two samples.
     """
 
-    def __init__(self, interval: float = 0.05) -> None:
+    def __init__(
+        self, noted: Callable[[int, int], None] = lambda _total, _driver: None, interval: float = 0.05
+    ) -> None:
+        self.now = 0
+        """What all processes hold, in bytes."""
+        self._noted = noted
         self.peak = 0
         """The most that all processes held at one moment, in bytes."""
         self.driver = 0
@@ -48,6 +61,8 @@ class MemoryWatch:
                 children, looked = own.children(recursive=True), time.monotonic()
             driver = own.memory_info().rss
             total = driver + sum(map(_resident, children))
+            self.now = total
+            self._noted(total, driver)
             if total > self.peak:
                 self.peak, self.driver = total, driver
             if self._stop.wait(self._interval):

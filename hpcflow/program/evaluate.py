@@ -13,6 +13,7 @@ from hpcflow.errors import BadItem, HpcflowError
 from hpcflow.namespace import Array, Namespace
 from hpcflow.program.program import Bounds, Fused, Program, Schedule, Step
 from hpcflow.regions import Interval, Region, Shape, contains, shape_of, slices
+from hpcflow.stopwatch import lap
 
 
 class StepError(HpcflowError):
@@ -72,6 +73,7 @@ def evaluate(
         if name in bounds.regions:
             region = bounds.regions[name]
             run.held[name] = region, _read(name, read, region, meta.shape)
+            lap(name)
     # NaN and infinity are answers; a warning from every block on every worker is noise.
     with np.errstate(all="ignore"):
         for i, unit in enumerate(schedule.units):
@@ -130,6 +132,7 @@ class _Run:
                 step.name, f"expected `{step.op}` to return shape {shape_of(reach.made)}, found {result.shape}"
             )
         self.held[step.name] = reach.made, result
+        lap(step.name)
 
     def take(self, name: str, need: Region) -> Array:
         """The elements in `need` of a node that is held."""
@@ -156,6 +159,7 @@ class _Run:
             raise StepError(named, _words(error)) from error
         self.held.update({name: (region, array) for name, array in zip(unit.outputs, outputs, strict=True)})
         self.partials.update({name: (value,) for name, value in zip(unit.reductions, values, strict=True)})
+        lap(unit.label)
 
     def drop(self, i: int, names: tuple[str, ...]) -> None:
         """Let go of what unit `i` was the last to read."""

@@ -47,6 +47,11 @@ class Fused:
     """What each of them is of."""
     loop: Loop
 
+    @cached_property
+    def label(self) -> str:
+        """Its steps and reductions, joined by ``+``."""
+        return "+".join([*(step.name for step in self.steps), *self.reductions])
+
 
 @dataclass(frozen=True)
 class Schedule:

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+REPORT, HISTORY = "report.json", "history.json"
+"""What a run leaves in its folder for other programs, and what its page is drawn from as well."""
 PACKAGES = ("hpcflow", "dask", "distributed", "numpy", "scipy", "zarr", "torch")
 
 
@@ -17,6 +19,8 @@ class Report:
     """What a run did."""
 
     flow: str
+    run: str
+    """Tells this run from others in the same folder."""
     status: str
     """``complete``, ``failed`` or ``interrupted``."""
     exit_code: int
@@ -39,14 +43,19 @@ class Report:
 
     def write(self, run_dir: Path) -> None:
         """Write ``report.json``: whole or not at all."""
-        path = run_dir / "report.json"
-        temporary = path.with_suffix(".json.part")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(self.to_json(), file, indent=2)
-            file.write("\n")
+        text = json.dumps(self.to_json(), indent=2) + "\n"
+        write_whole(run_dir / REPORT, text, synced=True)
+
+
+def write_whole(path: Path, text: str, *, synced: bool = False) -> None:
+    """Write a file, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        if synced:
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+    part.replace(path)
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,82 @@
+"""What a run leaves to be read: its report, and how it went over time."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from typing import Any
+
+from hpcflow.clusters.base import Pool
+from hpcflow.execute.run import Outcome
+from hpcflow.execute.watch import MemoryWatch
+from hpcflow.planning.plan import Plan
+from hpcflow.report.record import HISTORY, Report, versions, write_whole
+from hpcflow.secrets import redact, redacted
+
+
+class Record:
+    """What the report needs to know, gathered as the run goes on."""
+
+    def __init__(self, planned: Plan, begun: float, watch: MemoryWatch, outcome: Outcome) -> None:
+        self.plan = planned
+        self.begun = begun
+        self.outcome = outcome
+        self.startup = 0.0
+        self.watch = watch
+        self.written = False
+        self.cluster: dict[str, Any] = {}
+
+    def opened(self, pool: Pool) -> None:
+        """The pool is there: note how long that took and what it is."""
+        self.startup = time.perf_counter() - self.begun
+        info = pool.info
+        self.cluster = {
+            "kind": info.kind,
+            "workers": info.workers,
+            "threads": info.threads,
+            "device": info.device,
+            "device_reason": info.device_reason,
+            "dashboard": info.dashboard,
+        }
+
+    def write(self, status: str, exit_code: int, error: str | None) -> Report:
+        """Make the report and write it into the run's folder."""
+        total = time.perf_counter() - self.begun
+        planned, outcome = self.plan, self.outcome
+        report = Report(
+            flow=planned.flow.name,
+            run=f"{outcome.history.begun:.6f}",
+            status=status,
+            exit_code=exit_code,
+            seconds={"total": total, "startup": self.startup, "compute": max(total - self.startup, 0.0)},
+            tasks={
+                "total": planned.tasks,
+                "executed": outcome.executed,
+                "reused": outcome.reused,
+                "retried": outcome.retried,
+            },
+            memory={
+                "projected_peak": planned.peak_memory,
+                "measured_peak": self.watch.peak,
+                "measured_driver": self.watch.driver,
+                "budget": planned.budget,
+            },
+            outputs=[output.to_json() for output in planned.outputs],
+            quarantine=[
+                {"item": bad.item, "reason": bad.reason, "source": bad.source, "index": bad.index}
+                for bad in sorted(outcome.bad.values(), key=lambda bad: (bad.source, bad.index))
+            ],
+            cluster=self.cluster,
+            bytes_read=outcome.bytes_read,
+            bytes_written=outcome.bytes_written,
+            error=None if error is None else redact(error),
+            versions=versions(),
+            printed=tuple(outcome.printed),
+        )
+        report.write(planned.run_dir)
+        self.written = True
+        with suppress(Exception):  # what other programs read is there; nothing else may end a run
+            kept = {"run": report.run, **outcome.history.to_json()}
+            write_whole(planned.run_dir / HISTORY, json.dumps(redacted(kept), ensure_ascii=False))
+        return report
