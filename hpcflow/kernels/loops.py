@@ -45,7 +45,7 @@ class Loop:
 
         `arrays` broadcast against the shape.
         """
-        kernel = _compiled(self.source)
+        kernel = compiled(self.source)
         outputs = [np.empty(shape, dtype) for dtype in self.outputs]
         lanes = [_start(kind, dtype) for kind, dtype in self.reductions]
         views = [np.broadcast_to(a, shape) for a in arrays]
@@ -258,7 +258,8 @@ def kernel({names}):
 '''
 
 
-def _compiled(source: str) -> Any:
+def compiled(source: str) -> Any:
+    """The function `kernel` of this module's text, which compiles it; from the user's cache where it is there."""
     found = _loaded.get(source)
     if found is None:
         with _lock:

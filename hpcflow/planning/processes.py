@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from hpcflow.kernels.resample import MANY
 from hpcflow.operation import call
 from hpcflow.planning.memory import partial_bytes
 from hpcflow.planning.stages import Reduce, Stage, meta_of
@@ -79,12 +80,18 @@ def base(flow: Flow, workers: int, *, processes: bool) -> Base:
     }
     sinks = {name for sink in flow.sinks.values() for name in PACKAGES_OF.get(sink.use, ())}
     ops = sum(dict(_held(flow, node) for node in flow.nodes.values() if node.source is None).values())
-    if any(node.meta is not None and node.meta.size >= COMPILED for node in flow.nodes.values()):
+    if any(_compiles(node) for node in flow.nodes.values()):
         ops += COMPILER * MIB
     if not processes:
         return Base(_own(DRIVER + _sum(sources | sinks)) + ops, 0, 0)
     worker = (WORKER + _sum(sources | (sinks & {"zarr"}))) * MIB + ops
     return Base(_own(DRIVER + SCHEDULER + _sum(sources | sinks)), worker, workers, TRACKER * MIB)
+
+
+def _compiles(node: Node) -> bool:
+    """Whether a node is large enough for Numba to pay."""
+    photos = node.use == "images" and node.meta is not None and node.meta.shape[0] >= MANY
+    return photos or (node.meta is not None and node.meta.size >= COMPILED)
 
 
 def _held(flow: Flow, node: Node) -> tuple[Any, int]:

@@ -19,6 +19,7 @@ from hpcflow.errors import BadItem, Mismatch
 from hpcflow.ingest.items import Item
 from hpcflow.ingest.lists import is_list
 from hpcflow.ingest.urls import is_url, shown
+from hpcflow.kernels.resample import MANY
 from hpcflow.meta import Bad, Meta
 from hpcflow.namespace import Array
 from hpcflow.parameters import PositiveInt
@@ -98,10 +99,11 @@ class Photos:
         out = np.zeros(shape_of(region), np.uint8)
         part = tuple(slice(a, b) for a, b in window)
         bad = []
+        compiled = len(self.items) >= MANY
         for index, fetched in self._bodies(first, last):
             item = self.items[index]
             try:
-                out[index - first] = fetched(partial(decode, item=item, fit=self.fit))[part]
+                out[index - first] = fetched(partial(decode, item=item, fit=self.fit, compiled=compiled))[part]
             except BadItem as error:
                 if not keep_going:
                     raise
@@ -137,7 +139,7 @@ def images(
     resize: PositiveInt | None = None,
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear",
     channels: Literal["rgb", "grey"] = "rgb",
-    reduce: bool = True,
+    reduce: bool = False,
     fetch: Fetch = None,
     storage_options: dict[str, Any] | None = None,
 ) -> Photos:
@@ -168,7 +170,8 @@ def images(
         ``rgb``, or ``grey`` for one value per pixel and axes ``(photo, y, x)``.
     reduce : bool
         Whether a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size where that is still at
-        least 1.5 times what is needed: about twice as fast, with differences of a few grey levels.
+        least 1.5 times what is needed: sooner done for photos of many megapixels, with differences
+        of a few grey levels, which change the label of a photo that a network is not sure about.
         Never done with `interpolation: nearest`.
     fetch : mapping
         How URLs are fetched: `concurrency` (requests at once), `per_host` (to one host, over all

@@ -3,9 +3,11 @@
 import errno
 import io
 import pickle
+import tempfile
 import zlib
 from pathlib import Path
 from struct import pack
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -128,8 +130,8 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path, monkeypatch
     smooth(1600, 2400).save(tmp_path / "one.jpg", quality=95)
     exact = only(tmp_path, reduce=False).astype(int)
     monkeypatch.setattr(_decode, "MAX_PIXELS", 2400 * 1600 - 1)  # now decoding it whole is refused
-    assert np.abs(only(tmp_path) - exact).max() <= 4
-    for options in ({"reduce": False}, {"interpolation": "nearest"}):
+    assert np.abs(only(tmp_path, reduce=True) - exact).max() <= 4
+    for options in ({}, {"reduce": True, "interpolation": "nearest"}):
         with pytest.raises(BadItem, match="too large"):
             only(tmp_path, **options)
 
@@ -137,11 +139,43 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path, monkeypatch
 @pytest.mark.parametrize("size", [32, [31, 64], [64, 45], [10, 9]])
 def test_only_what_is_cropped_is_resampled(tmp_path, monkeypatch, size):
     smooth(700, 911).save(tmp_path / "photo.jpg", quality=95)
-    (found,) = only(tmp_path, size=size, resize=64)
+    (found,) = only(tmp_path, size=size, resize=64, reduce=True)
     monkeypatch.setattr(_decode, "_orientation", lambda _: 0)  # neither upright nor turned: the long way
-    (expected,) = only(tmp_path, size=size, resize=64)
+    (expected,) = only(tmp_path, size=size, resize=64, reduce=True)
     assert found.shape == expected.shape
     assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    mode=st.sampled_from(["RGB", "RGB", "L", "CMYK"]),
+    turned=st.sampled_from([None, 1, 6, 9]),
+    options=st.fixed_dictionaries(
+        {
+            "size": st.integers(1, 70),
+            "resize": st.integers(1, 90),
+            "interpolation": st.sampled_from(["bilinear", "bicubic", "nearest"]),
+            "channels": st.sampled_from(["rgb", "rgb", "grey"]),
+        }
+    ),
+    left=st.floats(0.2, 1.5),
+)
+def test_many_photos_are_decoded_as_few(shape, mode, turned, options, left):
+    exif = Image.Exif()
+    if turned is not None:
+        exif[ExifTags.Base.Orientation] = turned
+    saved = io.BytesIO()
+    smooth(*shape).convert(mode).save(saved, "JPEG", exif=exif, progressive=shape[0] % 2 == 0)
+    with tempfile.TemporaryDirectory() as folder:
+        content = saved.getvalue()
+        Path(folder, "one.jpg").write_bytes(content[: int(left * len(content))])
+        source = images(path=folder, **options)
+        few, expected = source.read_items(whole(source.meta.shape))
+        with patch("hpcflow.sources.images.MANY", 1):
+            many, found = source.read_items(whole(source.meta.shape))
+    assert found == expected
+    np.testing.assert_array_equal(many, few)
 
 
 def test_damaged_exif_does_not_spoil_good_pixels(tmp_path):
