@@ -1,0 +1,146 @@
+"""A picture's worth of an array of any size: one plane of it, thinned out.
+
+What is stored in chunks is decoded in whole chunks, so the number of chunks is what must be
+bounded. Where a plane has more than that, evenly spaced ones stand for those between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import prod
+
+import numpy as np
+
+from hpcflow.errors import Mismatch
+from hpcflow.meta import Meta, Source
+from hpcflow.namespace import Array
+from hpcflow.regions import Region
+from hpcflow.sizes import show_size
+
+DECODED = 512 * 2**20
+"""Bytes that are decoded for one picture, at most (but one chunk in any case)."""
+LARGEST = 2 * 2**30
+"""Bytes of one chunk: it is held whole while it is decoded."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some elements of an array that together look like it."""
+
+    picture: Array
+    """``(y, x)``, or ``(y, x, channel)`` with three or four channels."""
+    index: tuple[int, ...]
+    """Where the plane lies along the axes before it."""
+    chunks: tuple[int, int]
+    """How many chunks were read, of how many that the plane has."""
+
+
+def channels(meta: Meta) -> int:
+    """How many colours the last axis holds; 0 where it is an axis like the others."""
+    named = meta.ndim >= 3 and meta.dims[-1] in ("c", "channel", "band")
+    colours = meta.ndim >= 3 and meta.shape[-1] in (3, 4) and (named or meta.dtype == np.uint8)
+    return meta.shape[-1] if colours else 0
+
+
+def sample(source: Source, side: int, index: Sequence[int] | None = None) -> Sample:
+    """Read a plane of an array, thinned out to at most `side` elements each way.
+
+    Parameters
+    ----------
+    source : Source
+    side : int
+    index : sequence of int, optional
+        Where the plane lies along the axes before the last two (or three, where the last one
+        holds colours); in the middle of each where left out. Negative ones count from the end.
+
+    Raises
+    ------
+    Mismatch
+        Where `index` lies outside, or a chunk is too large to be decoded.
+    """
+    meta = source.meta
+    colours = channels(meta)
+    lead = max(meta.ndim - 2 - bool(colours), 0)
+    at = _placed(meta, lead, index)
+    rest: Region = tuple((i, i + 1) for i in at)
+    plane = meta.shape[lead : lead + 2]
+    if meta.size == 0:
+        return Sample(np.empty((0, 0), meta.dtype), at, (0, 0))
+    if meta.ndim == 0:
+        return Sample(np.asarray(source.read(())).reshape(1, 1), at, (1, 1))
+    # A flat file is read row by row: then a page is asked for once, and no more than a row is held.
+    unit = source.chunks[lead : lead + 2] if source.chunks is not None else (1, plane[-1])[-len(plane) :]
+    each = prod(source.chunks or unit) * meta.dtype.itemsize
+    if source.chunks is not None and each > LARGEST:
+        raise Mismatch(f"expected chunks of at most {show_size(LARGEST)} to look at, found {show_size(each)} each")
+    counts = [-(-n // u) for n, u in zip(plane, unit, strict=True)]
+    most = _shared(counts, max(DECODED // max(each, 1), 1)) if source.chunks is not None else counts
+    picks = [picked(n, side, u, m) for n, u, m in zip(plane, unit, most, strict=True)]
+    if len(picks) == 1:
+        picks.insert(0, [np.zeros(1, int)])
+    rows = []
+    for ys in picks[0]:
+        parts = [_part(source, rest, (ys, xs)[-len(plane) :], colours) for xs in picks[1]]
+        rows.append(np.concatenate(parts, axis=1))
+    return Sample(np.concatenate(rows, axis=0), at, (len(picks[0]) * len(picks[1]), prod(counts)))
+
+
+def _placed(meta: Meta, lead: int, index: Sequence[int] | None) -> tuple[int, ...]:
+    if index is None:
+        return tuple(n // 2 for n in meta.shape[:lead])
+    if len(index) != lead:
+        raise Mismatch(f"expected {lead} positions for {meta}, found {len(index)}", parameter="index")
+    for name, i, n in zip(meta.dims, index, meta.shape, strict=False):
+        if not -n <= i < n:
+            raise Mismatch(
+                f"expected a position from {-n} to {n - 1}{f' along `{name}`' if name else ''}, found {i}",
+                parameter="index",
+            )
+    return tuple(i % n for i, n in zip(index, meta.shape, strict=False))
+
+
+def _shared(counts: Sequence[int], most: int) -> list[int]:
+    """How many chunks to read along each axis, so that they are `most` in all."""
+    if prod(counts) <= most:
+        return list(counts)
+    if len(counts) == 1:
+        return [most]
+    first = max(1, min(counts[0], int((most * counts[0] / counts[1]) ** 0.5)))
+    second = max(1, min(counts[1], most // first))
+    return [max(1, min(counts[0], most // second)), second]
+
+
+def picked(extent: int, most: int, unit: int, chunks: int) -> list[Array]:
+    """Positions along an axis, evenly spaced and `most` at most, those of one chunk together.
+
+    Parameters
+    ----------
+    extent, most : int
+    unit : int
+        The extent of a chunk.
+    chunks : int
+        How many of them may be touched.
+    """
+    count = -(-extent // unit)
+    most = max(1, min(most, extent))
+    if count <= chunks:
+        # The middle of each of `most` equal parts.
+        positions = (2 * np.arange(most) + 1) * extent // (2 * most)
+        return [np.array(list(group)) for _, group in groupby(positions.tolist(), key=lambda i: i // unit)]
+    chunks = min(chunks, most)
+    inside = max(1, min(most // chunks, unit))
+    starts = (2 * np.arange(chunks) + 1) * count // (2 * chunks) * unit
+    return [np.unique(s + (2 * np.arange(inside) + 1) * min(unit, extent - s) // (2 * inside)) for s in starts.tolist()]
+
+
+def _part(source: Source, rest: Region, positions: Sequence[Array], colours: int) -> Array:
+    """The elements at some positions of one chunk, as ``(y, x)`` or ``(y, x, channel)``."""
+    region = (*rest, *((int(one[0]), int(one[-1]) + 1) for one in positions))
+    if colours:
+        region = (*region, (0, colours))
+    block = np.asarray(source.read(region)).reshape([b - a for a, b in region[len(rest) :]])
+    for axis, one in enumerate(positions):
+        block = np.take(block, one - one[0], axis=axis)
+    return block if len(positions) == 2 else block[None]
