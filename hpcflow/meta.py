@@ -156,6 +156,11 @@ class Target(Protocol):
         """Write those parts of the finished output as they were."""
 
 
+def stored_bytes(target: Target) -> int:
+    """Bytes that a target takes on a disk, uncompressed: those of its array, or of all its levels."""
+    return int(getattr(target, "nbytes", target.meta.nbytes))
+
+
 @dataclass(frozen=True)
 class Column:
     """A finished array on its way into a document: a table, a number, a picture."""

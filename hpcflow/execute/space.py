@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpcflow.errors import RunError
 from hpcflow.execute.receipts import stage_key
-from hpcflow.meta import Target
+from hpcflow.meta import Target, stored_bytes
 from hpcflow.planning.plan import Plan
 from hpcflow.planning.stages import Stage
 from hpcflow.sizes import show_size as size
@@ -33,7 +33,7 @@ def expect_room(plan: Plan) -> list[str]:
         known = (plan.run_dir / "receipts" / f"{stage.name}-{stage_key(stage)}").is_dir()
         for target in targets(stage):
             folder = _existing(Path(target.path).parent)
-            need = target.meta.nbytes - _taken(target, finished=known)
+            need = stored_bytes(target) - _taken(target, finished=known)
             if getattr(target, "codec", "none") == "none":
                 needs[folder.stat().st_dev].append((Path(target.path), max(need, 0)))
             elif need > (free := shutil.disk_usage(folder).free):
@@ -67,7 +67,7 @@ HINT = "hint: make room, then run the same command again: what is finished stays
 def room(target: Target) -> str:
     """What an array needs and what is free where it stands, in words."""
     free = shutil.disk_usage(_existing(Path(target.path).parent)).free
-    return f"the whole array takes {size(target.meta.nbytes)} uncompressed, {size(free)} are free there"
+    return f"the whole array takes {size(stored_bytes(target))} uncompressed, {size(free)} are free there"
 
 
 def _existing(folder: Path) -> Path:

@@ -221,10 +221,14 @@ def _writes(
 
 def encoding(target: Target, region: Region, copied: int) -> int:
     """Bytes held beside a block while it is written: a copy in C order, or its chunks under way."""
-    if getattr(target, "chunks", None) is None:
+    chunks = getattr(target, "chunks", None)
+    if chunks is None:
         return copied
-    under_way = min(chunks_of(region, target.grain), CHUNKS_AT_ONCE) * prod(target.grain)
-    return int(ENCODING * under_way * target.meta.dtype.itemsize)
+    unit = getattr(target, "shards", None) or chunks
+    under_way = min(chunks_of(region, unit), CHUNKS_AT_ONCE) * prod(unit)
+    # A pyramid makes its smaller levels of the block.
+    made = target.held(region) if hasattr(target, "held") else 0
+    return int(ENCODING * under_way * target.meta.dtype.itemsize) + made
 
 
 def middle(domain: Shape, block: Shape) -> Region:

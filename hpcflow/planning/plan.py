@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcflow.errors import Fault, FlowError
-from hpcflow.meta import ArraySink, DocumentSink, Meta, Target
+from hpcflow.meta import ArraySink, DocumentSink, Meta, Target, stored_bytes
 from hpcflow.planning.advice import advice, advice_json
 from hpcflow.planning.blocks import needed
 from hpcflow.planning.describe import bytes_read, columns, count, stage_json, stage_lines
@@ -107,11 +107,11 @@ class Plan:
     def scratch_disk(self) -> int:
         """Bytes on disk of what stages leave for one another and for documents, in the run's folder."""
         kept = [target for target in self.targets if Path(target.path).is_relative_to(self.run_dir)]
-        return sum(target.meta.nbytes for target in kept)
+        return sum(stored_bytes(target) for target in kept)
 
     def disk_needed(self) -> dict[str, int]:
         """Bytes that each file or folder will take, by its path; before compression."""
-        return {target.path: target.meta.nbytes for target in self.targets}
+        return {target.path: stored_bytes(target) for target in self.targets}
 
     @property
     def bytes_read(self) -> int:
@@ -121,7 +121,7 @@ class Plan:
     @property
     def bytes_written(self) -> int:
         """Bytes of every array that is written, before compression."""
-        return sum(write.target.meta.nbytes for stage in self.stages for write in stage.writes)
+        return sum(stored_bytes(write.target) for stage in self.stages for write in stage.writes)
 
     def to_json(self) -> dict[str, Any]:
         """As `plan --json` prints it."""
@@ -155,7 +155,7 @@ class Plan:
         lines += ["", *columns(self._memory_rows())]
         lines += ["", *(f"{one.name} \N{RIGHTWARDS ARROW} {one.path}: {one.meta}" for one in self.outputs)]
         if self.scratch:
-            used = show_size(sum(target.meta.nbytes for target in self.scratch))
+            used = show_size(sum(stored_bytes(target) for target in self.scratch))
             lines.append(f"{used} in {self.run_dir / 'stages'} between the stages, removed at the end")
         lines += [text for one in self.advice for text in ("", str(one))]
         return "\n".join(lines)
@@ -283,4 +283,4 @@ def _staged(name: str, meta: Meta, view: Meta, run_dir: Path, extra: list[Step])
 def document_memory(document: Document) -> int:
     """Bytes that the driver holds while it makes a document: the columns that it maps, and some rows."""
     rows = 0 if document.sink.use == "json" else TABLE
-    return rows + sum(target.meta.nbytes for _, target in document.columns)
+    return rows + sum(stored_bytes(target) for _, target in document.columns)

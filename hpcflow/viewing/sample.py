@@ -21,6 +21,8 @@ from hpcflow.sizes import show_size
 
 DECODED = 512 * 2**20
 """Bytes that are decoded for one picture, at most (but one chunk in any case)."""
+NARROW = 16
+"""Elements that are taken along the shorter axis of a very long plane, if there are so many."""
 LARGEST = 2 * 2**30
 """Bytes of one chunk: it is held whole while it is decoded."""
 
@@ -77,7 +79,7 @@ def sample(source: Source, side: int, index: Sequence[int] | None = None) -> Sam
         raise Mismatch(f"expected chunks of at most {show_size(LARGEST)} to look at, found {show_size(each)} each")
     counts = [-(-n // u) for n, u in zip(plane, unit, strict=True)]
     most = _shared(counts, max(DECODED // max(each, 1), 1)) if source.chunks is not None else counts
-    picks = [picked(n, side, u, m) for n, u, m in zip(plane, unit, most, strict=True)]
+    picks = [picked(n, s, u, m) for n, s, u, m in zip(plane, sides(plane, side), unit, most, strict=True)]
     if len(picks) == 1:
         picks.insert(0, [np.zeros(1, int)])
     rows = []
@@ -85,6 +87,12 @@ def sample(source: Source, side: int, index: Sequence[int] | None = None) -> Sam
         parts = [_part(source, rest, (ys, xs)[-len(plane) :], colours) for xs in picks[1]]
         rows.append(np.concatenate(parts, axis=1))
     return Sample(np.concatenate(rows, axis=0), at, (len(picks[0]) * len(picks[1]), prod(counts)))
+
+
+def sides(plane: Sequence[int], side: int) -> list[int]:
+    """How many elements to take along each axis, so that the picture has the plane's shape, but for very long ones."""
+    longest = max(plane)
+    return [min(n, side, max(NARROW, round(n * side / longest))) for n in plane]
 
 
 def _placed(meta: Meta, lead: int, index: Sequence[int] | None) -> tuple[int, ...]:
