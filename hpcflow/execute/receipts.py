@@ -16,7 +16,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import socket
 import threading
 from array import array as packed
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ import numpy as np
 import xxhash
 
 from hpcflow.digests import digest_json
+from hpcflow.execute.running import here
 from hpcflow.meta import Bad
 from hpcflow.operation import call
 from hpcflow.planning.stages import Stage
@@ -104,7 +104,7 @@ def append(folder: str, run: str, receipts: Sequence[Receipt]) -> list[int]:
     lines = [receipt.line() for receipt in receipts]
     # What an earlier append may have torn off, on a full disk, ends with the line break.
     content = memoryview(b"\n" + b"".join(lines))
-    path = f"{folder}/{run}-{socket.gethostname()}-{os.getpid()}.jsonl"
+    path = f"{folder}/{run}-{here()}.jsonl"
     with _appending:
         journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:

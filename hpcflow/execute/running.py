@@ -7,6 +7,7 @@ a worker was lost, or seems to hang.
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 import struct
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 SUFFIX = ".running"
@@ -33,22 +35,34 @@ class Running:
     path: Path
 
 
+@cache
+def here() -> str:
+    """What tells this process from others that write into a folder: its host and number."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
 @contextmanager
 def noting(folder: str, run: str) -> Iterator[Callable[[int], None]]:
     """A function to call with the number of each block before it begins."""
-    name = f"{run}-{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}{SUFFIX}"
-    file = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        yield lambda number: _note(file, number)
-        _note(file, -1)
-    finally:
-        os.close(file)
+    page = _page(f"{folder}/{run}-{here()}-{threading.get_ident()}{SUFFIX}")
+    yield lambda number: _NOTE.pack_into(page, 0, number, time.time())
+    _NOTE.pack_into(page, 0, -1, 0.0)
 
 
-def _note(file: int, number: int) -> None:
-    # A disk that is full or away is for the block itself to find out.
+def _page(path: str) -> mmap.mmap | bytearray:
+    """The file's content in memory, which outlives the process: a call of the system for each note would not be free.
+
+    A disk that is full or away is for the block itself to find out.
+    """
     with suppress(OSError):
-        os.pwrite(file, _NOTE.pack(number, time.time()), 0)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            # Written first: a mapped page for which a disk has no room ends the process.
+            os.pwrite(file, _NOTE.pack(-1, 0.0), 0)
+            return mmap.mmap(file, _NOTE.size)
+        finally:
+            os.close(file)
+    return bytearray(_NOTE.size)
 
 
 def running(folder: Path, run: str) -> list[Running]:

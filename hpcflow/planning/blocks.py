@@ -160,10 +160,11 @@ def _writing(write: Write, wanted: Mapping[str, Region]) -> float:
 
 
 def _candidates(stage: Stage) -> Iterator[Shape]:
-    """The whole, slabs along each axis, and near-cubes from the largest block down to one grain."""
+    """Slabs along each axis and near-cubes from the largest block down to one grain; and the whole."""
     grain = stage.grain
-    # However large: for what must see all of its input, each of several blocks would make all of it.
-    yield stage.domain
+    if any(op.whole is not None or op.reaches is not None for op in stage.program.ops.values()):
+        # However large: of what must see all of its input, each of several blocks would make all.
+        yield stage.domain
     metas = stage.program.metas
     per_index = max(prod(metas[n].shape[len(grain) :]) * metas[n].dtype.itemsize for n in stage.ends)
     # What is dear to make (a photo's label) is shared out one by one, however few bytes it has.

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,7 +115,7 @@ class FlatSource:
 
         Each call maps its own part of the file: pages that stayed mapped after a block is done
         would count as this process's memory, and get it killed. A few pages are read at once,
-        which costs less than to map them.
+        from a file that stays open, which costs less than to map them.
         """
         shape = shape_of(region)
         if size_of(region) == 0:
@@ -125,18 +125,16 @@ class FlatSource:
         first = self.offset + sum(a * s for (a, _), s in zip(region, strides, strict=True))
         length = sum((b - a - 1) * s for (a, b), s in zip(region, strides, strict=True)) + itemsize
         start = first - first % mmap.ALLOCATIONGRANULARITY
-        file = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        try:
+        if length <= SMALL:
+            opened = _opened(self.path, self.size, self.mtime_ns)
+            self._unchanged(os.fstat(opened.number))
+            view = np.ndarray(shape, self.stored, os.pread(opened.number, length, first), 0, strides)
+        else:
+            opened = _File(self.path)
             # A page beyond the end of a file that shrank would kill the process (SIGBUS).
-            self._unchanged(os.fstat(file))
-            if length <= SMALL:
-                os.lseek(file, first, os.SEEK_SET)
-                view = np.ndarray(shape, self.stored, os.read(file, length), 0, strides)
-            else:
-                pages = mmap.mmap(file, first + length - start, access=mmap.ACCESS_READ, offset=start)
-                view = np.ndarray(shape, self.stored, pages, first - start, strides)
-        finally:
-            os.close(file)
+            self._unchanged(os.fstat(opened.number))
+            pages = mmap.mmap(opened.number, first + length - start, access=mmap.ACCESS_READ, offset=start)
+            view = np.ndarray(shape, self.stored, pages, first - start, strides)
         return view if view.flags.aligned and view.dtype == self.meta.dtype else view.astype(self.meta.dtype)
 
     def _unchanged(self, now: os.stat_result) -> None:
@@ -146,6 +144,23 @@ class FlatSource:
             )
         if now.st_mtime_ns != self.mtime_ns:
             raise RunError(f"expected `{self.path}` to stay as it was, found it written to since opening")
+
+
+class _File:
+    """An open file, closed when nothing reads it any more."""
+
+    def __init__(self, path: str) -> None:
+        self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
+@lru_cache(maxsize=16)
+def _opened(path: str, size: int, mtime_ns: int) -> _File:  # noqa: ARG001  (a file that has changed is opened again)
+    """A file of which many small parts are read."""
+    return _File(path)
 
 
 def _strides(shape: Shape, itemsize: int, order: Order) -> Shape:
