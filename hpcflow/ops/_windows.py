@@ -8,6 +8,7 @@ from math import isnan
 from typing import Any
 
 from hpcflow.errors import Mismatch
+from hpcflow.kernels import planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.regions import Depth, Interval, per_axis
@@ -111,6 +112,11 @@ def native(x: Array) -> Array:
 def swapped(meta: Meta) -> float:
     """Scratch of `native`, per byte of the input."""
     return 0.0 if meta.dtype.isnative else 1.0
+
+
+def filtering(meta: Meta) -> float:
+    """Work of a filter with short windows, as the table of `kernels.planes` has it for large planes."""
+    return 3.0 if meta.dtype.char in planes.TABLE["separable"].dtypes and meta.ndim > 1 else 30.0
 
 
 def planar(meta: Meta) -> float:

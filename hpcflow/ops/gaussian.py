@@ -9,7 +9,7 @@ import numpy as np
 from hpcflow.kernels import planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
-from hpcflow.ops._windows import boundaries, check_lengths, filtered, native, planar, spread
+from hpcflow.ops._windows import boundaries, check_lengths, filtered, filtering, native, planar, spread
 from hpcflow.parameters import Axes, Boundary, NonNegative, NonNegativeInt, PerAxis, Positive
 from hpcflow.registry import op
 
@@ -32,7 +32,7 @@ def depth(meta: Meta, *, sigma: Any, truncate: float, radius: Any, axes: tuple[i
     )
 
 
-@op(depth=depth, meta=result, scratch=planar, work=30)
+@op(depth=depth, meta=result, scratch=planar, work=filtering)
 def gaussian(
     x: Array,
     /,

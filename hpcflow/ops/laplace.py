@@ -7,7 +7,7 @@ from typing import Any
 from hpcflow.kernels import planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
-from hpcflow.ops._windows import boundaries, check_lengths, filtered, halo, native, swapped
+from hpcflow.ops._windows import boundaries, check_lengths, filtered, filtering, halo, native, swapped
 from hpcflow.parameters import Axes, Boundary, PerAxis
 from hpcflow.regions import Depth
 from hpcflow.registry import op
@@ -30,7 +30,7 @@ def scratch(meta: Meta, *, axes: tuple[int, ...]) -> float:
     return swapped(meta) + (len(axes) > 1)
 
 
-@op(depth=depth, meta=result, scratch=scratch, work=30)
+@op(depth=depth, meta=result, scratch=scratch, work=filtering)
 def laplace(
     x: Array, /, *, mode: PerAxis[Boundary] = "reflect", cval: float = 0.0, axes: Axes = None, xp: Namespace
 ) -> Array:

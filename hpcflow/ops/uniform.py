@@ -13,6 +13,7 @@ from hpcflow.ops._windows import (
     check_lengths,
     check_origins,
     filtered,
+    filtering,
     halo,
     native,
     origins,
@@ -43,7 +44,7 @@ def depth(meta: Meta, *, size: Any, mode: Any, origin: Any, axes: tuple[int, ...
     return halo(windows, boundaries(mode, axes, meta.ndim))
 
 
-@op(depth=depth, meta=result, scratch=planar, work=30)
+@op(depth=depth, meta=result, scratch=planar, work=filtering)
 def uniform(
     x: Array,
     /,

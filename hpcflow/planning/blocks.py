@@ -76,7 +76,7 @@ def shaped(stage: Stage, budget: int, asked: Shape | None = None, slots: int = 1
         if needed(chosen, slots) <= budget:
             near.append((price, chosen))
     # Of those that cost about the same: slabs, which lie together in a file, then the least memory.
-    best = min(near, key=lambda e: (_cuts(e[1]), e[1].task_memory, e[0]), default=None)
+    best = min(near, key=lambda e: (_apart(e[1]), e[1].task_memory, e[0]), default=None)
     return None if best is None else best[1]
 
 
@@ -104,9 +104,10 @@ def _rounded(stage: Stage, asked: Shape) -> Shape:
     return tuple(min(-(-b // g) * g, n) for b, g, n in zip(extents, stage.grain, stage.domain, strict=False))
 
 
-def _cuts(stage: Stage) -> int:
-    """Along how many axes the domain is cut."""
-    return sum(b < n for n, b in zip(stage.domain, stage.block, strict=True))
+def _apart(stage: Stage) -> tuple[int, int]:
+    """Along how many axes the domain is cut, and the last of them: how far a block's rows lie apart."""
+    cut = [axis for axis, (n, b) in enumerate(zip(stage.domain, stage.block, strict=True)) if b < n]
+    return len(cut), max(cut, default=0)
 
 
 def cost(stage: Stage, block: Shape) -> float:
@@ -168,7 +169,7 @@ def _candidates(stage: Stage) -> Iterator[Shape]:
     metas = stage.program.metas
     per_index = max(prod(metas[n].shape[len(grain) :]) * metas[n].dtype.itemsize for n in stage.ends)
     # What is dear to make (a photo's label) is shared out one by one, however few bytes it has.
-    dear = any(not isinstance(op.work, (int, float)) for op in stage.program.ops.values())
+    dear = any(not op.tile for op in stage.program.ops.values())
     least = max(per_index, 1) if dear else 2**12
     size = LARGEST_BLOCK
     while True:
@@ -236,4 +237,11 @@ def tile_shape(stage: Stage, block: Shape) -> Shape:
             if dearer > 1.25 * each:
                 break
             tile, largest = halved, smaller
+        # The most that fits, between this and twice as much: a halo is made once more for every tile.
+        fits, over = tile[axis], min(2 * tile[axis], block[axis] + 1)
+        while over - fits > 1 and largest <= limit:
+            between = (fits + over) // 2
+            longer = [*tile[:axis], between, *tile[axis + 1 :]]
+            fits, over = (between, over) if volumes(longer)[0] <= limit else (fits, between)
+        tile[axis] = fits
     return tuple(tile)
