@@ -91,11 +91,11 @@ def needed(stage: Stage, slots: int) -> int:
 
 
 def smallest(stage: Stage) -> Stage:
-    """The stage in the blocks that take the least memory."""
+    """The stage in the blocks that take the least memory, the driver's for each of them included."""
     blocks = {tuple(max(1, b) for b in block) for block in _candidates(stage)}
     shapes = {block: tile_shape(stage, block) for block in blocks}
-    block, tile = min(shapes.items(), key=lambda pair: task_memory(stage, *pair))
-    return replace(stage, block=block, tile=tile, task_memory=task_memory(stage, block, tile))
+    made = [replace(stage, block=b, tile=t, task_memory=task_memory(stage, b, t)) for b, t in shapes.items()]
+    return min(made, key=lambda one: needed(one, 1))
 
 
 def _rounded(stage: Stage, asked: Shape) -> Shape:
