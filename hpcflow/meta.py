@@ -8,6 +8,7 @@ values that pickle by reference to a path, and never hold an array or an open fi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Protocol, Self, runtime_checkable
@@ -159,6 +160,25 @@ class Target(Protocol):
 def stored_bytes(target: Target) -> int:
     """Bytes that a target takes on a disk, uncompressed: those of its array, or of all its levels."""
     return int(getattr(target, "nbytes", target.meta.nbytes))
+
+
+class Stream(Protocol):
+    """One block on its way into a target."""
+
+    def put(self, region: Region, array: Array) -> None:
+        """Write the next elements of the block."""
+
+    @property
+    def digest(self) -> str:
+        """The hash of what was stored, after the last of them; what `Target.write` returns."""
+
+
+@runtime_checkable
+class Streamed(Target, Protocol):
+    """A target that takes a block piece by piece, in the order in which its elements lie."""
+
+    def open(self) -> AbstractContextManager[Stream]:
+        """Begin with a block."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,11 +24,11 @@ from hpcflow.execute.faults import full, passes
 from hpcflow.execute.reading import Reader, digests, state
 from hpcflow.execute.receipts import Receipt, append
 from hpcflow.execute.running import noting
-from hpcflow.meta import Bad, ItemSource
+from hpcflow.meta import Bad, ItemSource, Stream
 from hpcflow.namespace import Array, host
-from hpcflow.planning.stages import Reduce, Stage
+from hpcflow.planning.stages import Reduce, Stage, Write
 from hpcflow.program.evaluate import StepError, evaluate
-from hpcflow.regions import Region, Shape, shape_of, slices, tiles
+from hpcflow.regions import Region, Shape, shape_of, size_of, slices, tiles
 from hpcflow.registry import Partial
 from hpcflow.secrets import redact
 from hpcflow.stopwatch import lap, watching
@@ -177,20 +178,32 @@ def _run(stage: Stage, number: int, bad: list[Bad]) -> tuple[BlockResult, Receip
     wanted = stage.wanted(region)
     # The state comes first: an input that is changed meanwhile is then seen to have changed.
     states = {name: state(stage, name, region) for name in stage.sources}
-    made = make(stage, region, bad)
-    outputs = {}
+    streams: dict[Write, Stream] = {}
+    with ExitStack() as stack:
+        for write in stage.writes:
+            if write.node in stage.streamed:
+                with _writing(write):
+                    streams[write] = stack.enter_context(write.target.open())  # type: ignore[attr-defined]
+        made = make(stage, region, bad, streams)
+    outputs = {write.target.path: stream.digest for write, stream in streams.items()}
     for write in stage.writes:
-        try:
-            outputs[write.target.path] = write.target.write(wanted[write.node], made.arrays[write.node])
-        except OSError as error:
-            raise StepError(
-                write.node, f"could not write to `{write.target.path}`: {error.strerror or error}"
-            ) from error
-        lap(f"write {write.node}")
-    written = sum(array.nbytes for array in made.arrays.values())
+        if write not in streams:
+            with _writing(write):
+                outputs[write.target.path] = write.target.write(wanted[write.node], made.arrays[write.node])
+    metas = stage.program.metas
+    written = sum(size_of(wanted[node]) * metas[node].dtype.itemsize for node in {w.node for w in stage.writes})
     inputs = {name: (states[name], content) for name, content in made.inputs.items()}
     receipt = Receipt(number, outputs, inputs, made.partials, tuple(bad))
     return BlockResult(number, made.partials, bytes_read=made.bytes_read, bytes_written=written), receipt
+
+
+@contextmanager
+def _writing(write: Write) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StepError(write.node, f"could not write to `{write.target.path}`: {error.strerror or error}") from error
+    lap(f"write {write.node}")
 
 
 @dataclass(frozen=True)
@@ -198,7 +211,7 @@ class Made:
     """What a stage gives for one region of its domain."""
 
     arrays: dict[str, Array]
-    """Of every node that is written."""
+    """Of every node that is written as a whole."""
     partials: dict[str, Partial]
     """Of every reduction."""
     inputs: dict[str, str]
@@ -206,16 +219,18 @@ class Made:
     bytes_read: int
 
 
-def make(stage: Stage, region: Region, bad: list[Bad] | None) -> Made:
+def make(stage: Stage, region: Region, bad: list[Bad] | None, streams: Mapping[Write, Stream] | None = None) -> Made:
     """Evaluate a stage for one region of its domain, tile by tile.
 
     Bad items that the stage can set apart are appended to `bad`; without it they are errors.
+    Tiles of a node that has `streams` go there as they are made, and are not gathered.
     """
+    streams = streams or {}
     wanted = stage.wanted(region)
     bounds = stage.program.bounds(wanted)
     read = Reader(stage, bounds, bad)
     metas = stage.program.metas
-    nodes = dict.fromkeys(write.node for write in stage.writes)
+    nodes = dict.fromkeys(write.node for write in stage.writes if write not in streams)
     # A block that has the stage to itself has the process's threads, too.
     threads = threads_here() if stage.tasks == 1 else 1
     cut = list(tiles(region, stage.tile)) if stage.domain else [()]
@@ -233,6 +248,9 @@ def make(stage: Stage, region: Region, bad: list[Bad] | None) -> Made:
             else:
                 arrays[node][slices(part[node], wanted[node])] = host(values[node])
             lap(f"write {node}")
+        for write, stream in streams.items():
+            with _writing(write):
+                stream.put(part[write.node], values[write.node])
         for reduce in stage.reduces:
             if reduce.node in values:
                 folds[reduce.node].take(part[reduce.of], values[reduce.node])

@@ -62,7 +62,9 @@ def task_rows(stage: Stage, block: Shape, tile: Shape) -> list[Held]:
     part = stage.wanted(next(tiles(region, tile), region))
     inner = bounds if tile == block else stage.program.bounds(part)
     decoded = {name: _nbytes(stage, name, bounds) for name, source in stage.sources.items() if _is_decoded(source)}
-    gathered = {} if tile == block else {w.node: _wanted_bytes(stage, w.node, wanted) for w in stage.writes}
+    streamed = replace(stage, block=block, tile=tile).streamed
+    nodes = [] if tile == block else [write.node for write in stage.writes]
+    gathered = {node: _wanted_bytes(stage, node, wanted) for node in nodes if node not in streamed}
     partials = sum(partial_bytes(reduce, wanted[reduce.of]) for reduce in stage.reduces)
     standing = sum(decoded.values()) + sum(gathered.values()) + 2 * partials
 
@@ -71,7 +73,12 @@ def task_rows(stage: Stage, block: Shape, tile: Shape) -> list[Held]:
         replace(row, others=row.others + standing)
         for row in [*step_rows(stage.program, inner, part, _inputs(stage, inner)), *_reductions(stage, inner, part)]
     ]
-    writes = list(_writes(stage, wanted, bounds, gathered, partials))
+    # What is written of each node at once, and what is held of it then: a view of something larger, if not gathered.
+    given = {write.node: (wanted[write.node], bounds.regions[write.node]) for write in stage.writes}
+    given |= {node: (part[node], inner.regions[node]) for node in nodes if node in streamed}
+    given |= {node: (wanted[node], wanted[node]) for node in gathered}
+    reading = sum(decoded.values()) if any(node in streamed for node in nodes) else 0
+    writes = list(_writes(stage, given, partials, reading))
     # What a codec's threads have had stays with them: the next block needs it again.
     kept = max((row.scratch for row in [*reads, *writes]), default=0)
     rows = [replace(row, others=row.others + kept - row.scratch) for row in reads]
@@ -203,20 +210,16 @@ def partial_bytes(reduce: Reduce, region: Region) -> int:
         return kept * sum(int(array.nbytes) for array in reduce.function([one], reduce.params, np, **given))
 
 
-def _writes(
-    stage: Stage, wanted: Mapping[str, Region], bounds: Bounds, gathered: Mapping[str, int], partials: int
-) -> Iterator[Held]:
-    metas = stage.program.metas
-    # Untiled, what is written may be a view of something larger that the last step made.
-    arrays = gathered or {write.node: _nbytes(stage, write.node, bounds) for write in stage.writes}
+def _writes(stage: Stage, given: Mapping[str, tuple[Region, Region]], partials: int, reading: int) -> Iterator[Held]:
+    itemsizes = {node: stage.program.metas[node].dtype.itemsize for node in given}
+    arrays = sum(size_of(held) * itemsizes[node] for node, (_, held) in given.items())
     for write in stage.writes:
-        region = wanted[write.node]
-        nbytes = size_of(region) * metas[write.node].dtype.itemsize
-        copied = 0 if gathered or bounds.regions[write.node] == region else nbytes
+        region, held = given[write.node]
+        copied = 0 if held == region else size_of(region) * itemsizes[write.node]
         scratch = encoding(write.target, region, copied)
-        yield Held(f"write {write.node}", sum(arrays.values()), 0, scratch, partials)
+        yield Held(f"write {write.node}", arrays, 0, scratch, partials + reading)
     if partials:
-        yield Held("receipt", partials, 0, (RECEIPT - 1) * partials, sum(arrays.values()))
+        yield Held("receipt", partials, 0, (RECEIPT - 1) * partials, arrays)
 
 
 def encoding(target: Target, region: Region, copied: int) -> int:

@@ -15,7 +15,7 @@ from math import lcm, prod
 from pathlib import Path
 from typing import Any
 
-from hpcflow.meta import Meta, Source, Target
+from hpcflow.meta import Meta, Source, Streamed, Target
 from hpcflow.namespace import Array
 from hpcflow.operation import Op
 from hpcflow.program.fuse import Reduction, fused
@@ -153,6 +153,15 @@ class Stage:
     def ends(self) -> tuple[str, ...]:
         """The nodes that each task must give: what is written and what is reduced."""
         return tuple(dict.fromkeys([*(w.node for w in self.writes), *(r.of for r in self.reduces)]))
+
+    @cached_property
+    def streamed(self) -> frozenset[str]:
+        """The nodes that are written tile by tile: one tile's elements lie behind the other's."""
+        first = next((axis for axis, n in enumerate(self.block) if n > 1), 0)
+        if self.tile[first + 1 :] != self.block[first + 1 :]:
+            return frozenset()
+        gathered = {write.node for write in self.writes if not isinstance(write.target, Streamed)}
+        return frozenset(write.node for write in self.writes) - gathered
 
     @cached_property
     def schedule(self) -> Schedule:

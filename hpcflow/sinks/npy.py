@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import xxhash
 
 from hpcflow.digests import buffer, digest
 from hpcflow.errors import Mismatch, RunError
@@ -96,19 +99,16 @@ class NpyTarget:
 
     def write(self, region: Region, array: Array) -> str:
         """Write one block; others may write theirs at the same time."""
-        assert array.shape == shape_of(region), f"expected a block of {shape_of(region)}, found {array.shape}"
-        content = buffer(np.asarray(host(array), self.meta.dtype))
-        itemsize = self.meta.dtype.itemsize
-        first = len(_header(self.meta))
-        done = 0
+        with self.open() as stream:
+            stream.put(region, array)
+        return stream.digest
+
+    @contextmanager
+    def open(self) -> Iterator[NpyStream]:
+        """Begin with a block, to be written piece by piece, in C order."""
         with Path(self.part).open("r+b", buffering=0) as file:
             hold(file.fileno(), self.part)
-            for start, stop in runs(region, self.meta.shape):
-                end = done + (stop - start) * itemsize
-                _write_at(file.fileno(), content[done:end], first + start * itemsize)
-                done = end
-        # Runs follow one another in C order, as the block's elements do.
-        return digest([content])
+            yield NpyStream(file.fileno(), self.meta)
 
     def finish(self) -> None:
         """Make sure that the bytes are on the disk, then give the file its name."""
@@ -134,6 +134,34 @@ class NpyTarget:
             file.truncate(len(head) + self.meta.nbytes)
             file.flush()
             os.fsync(file.fileno())
+
+
+class NpyStream:
+    """A block on its way into the file: each piece is hashed and written while it is in the cache."""
+
+    def __init__(self, file: int, meta: Meta) -> None:
+        self._file = file
+        self._meta = meta
+        self._first = len(_header(meta))
+        self._hash = xxhash.xxh3_128()
+
+    def put(self, region: Region, array: Array) -> None:
+        """Write the next elements of the block where they belong."""
+        assert array.shape == shape_of(region), f"expected a block of {shape_of(region)}, found {array.shape}"
+        content = buffer(np.asarray(host(array), self._meta.dtype))
+        itemsize = self._meta.dtype.itemsize
+        # Runs follow one another in C order, as the block's elements do.
+        self._hash.update(content)
+        done = 0
+        for start, stop in runs(region, self._meta.shape):
+            end = done + (stop - start) * itemsize
+            _write_at(self._file, content[done:end], self._first + start * itemsize)
+            done = end
+
+    @property
+    def digest(self) -> str:
+        """The hash of what was written."""
+        return self._hash.hexdigest()
 
 
 def _header(meta: Meta) -> bytes:

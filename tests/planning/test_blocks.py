@@ -38,7 +38,7 @@ def test_blocks_are_neither_huge_nor_tiny(sparse, planned, flow):
     (stage,) = planned(text).stages
     nbytes = size_of(tuple((0, b) for b in stage.block)) * 4
     assert LARGEST_BLOCK / 32 <= nbytes <= LARGEST_BLOCK
-    assert size_of(tuple((0, t) for t in stage.tile)) * 4 <= TILE
+    assert size_of(tuple((0, t) for t in stage.tile)) * 4 <= 2 * TILE
 
 
 def test_an_axis_that_an_op_sees_whole_is_not_cut(sparse, planned, flow):
@@ -52,10 +52,10 @@ def test_an_axis_that_an_op_sees_whole_is_not_cut(sparse, planned, flow):
 
 
 def test_less_memory_gives_smaller_blocks(sparse, planned, flow):
-    text = flow(sparse((16384, 16384)), ["y: {op: uniform, of: x}"], ["y: {to: npy, of: y, path: OUT/y.npy}"])
+    text = flow(sparse((16384, 16384)), ["y: {op: uniform, of: x}"], [SINK.format([256, 256])])
     (stage,) = planned(text).stages
-    large, small = (shaped(stage, room) for room in (2**30, 23 * 2**20))
-    assert small.task_memory <= 23 * 2**20 < large.task_memory
+    large, small = (shaped(stage, room) for room in (2**30, 40 * 2**20))
+    assert small.task_memory <= 40 * 2**20 < large.task_memory
     assert size_of(tuple((0, b) for b in small.block)) < size_of(tuple((0, b) for b in large.block))
     assert shaped(stage, 2**20) is None
 
