@@ -9,6 +9,7 @@ from math import log2, prod
 
 import numpy as np
 
+from hpcflow.kernels.planes import all_finite
 from hpcflow.namespace import Array, Namespace
 
 TRANSFORM = 1.2
@@ -31,7 +32,7 @@ def correlate(
     lengths = piece(x.shape, weights.shape)
     if TRANSFORM * work(lengths, weights.shape) > weights.size:
         return None
-    if not (np.isfinite(x.min()) and np.isfinite(x.max()) and np.isfinite(cval)):
+    if not (np.isfinite(cval) and all_finite(x)):
         return None
     before = [n // 2 + o for n, o in zip(weights.shape, origins, strict=True)]
     pads = [(b, n - 1 - b) for b, n in zip(before, weights.shape, strict=True)]
