@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -178,16 +178,16 @@ def _run(stage: Stage, number: int, bad: list[Bad]) -> tuple[BlockResult, Receip
     wanted = stage.wanted(region)
     # The state comes first: an input that is changed meanwhile is then seen to have changed.
     states = {name: state(stage, name, region) for name in stage.sources}
-    streams: dict[Write, Stream] = {}
+    streams: list[tuple[Write, Stream]] = []
     with ExitStack() as stack:
         for write in stage.writes:
             if write.node in stage.streamed:
                 with _writing(write):
-                    streams[write] = stack.enter_context(write.target.open())  # type: ignore[attr-defined]
+                    streams.append((write, stack.enter_context(write.target.open())))  # type: ignore[attr-defined]
         made = make(stage, region, bad, streams)
-    outputs = {write.target.path: stream.digest for write, stream in streams.items()}
+    outputs = {write.target.path: stream.digest for write, stream in streams}
     for write in stage.writes:
-        if write not in streams:
+        if write.node not in stage.streamed:
             with _writing(write):
                 outputs[write.target.path] = write.target.write(wanted[write.node], made.arrays[write.node])
     metas = stage.program.metas
@@ -219,18 +219,18 @@ class Made:
     bytes_read: int
 
 
-def make(stage: Stage, region: Region, bad: list[Bad] | None, streams: Mapping[Write, Stream] | None = None) -> Made:
+def make(stage: Stage, region: Region, bad: list[Bad] | None, streams: Sequence[tuple[Write, Stream]] = ()) -> Made:
     """Evaluate a stage for one region of its domain, tile by tile.
 
     Bad items that the stage can set apart are appended to `bad`; without it they are errors.
     Tiles of a node that has `streams` go there as they are made, and are not gathered.
     """
-    streams = streams or {}
     wanted = stage.wanted(region)
     bounds = stage.program.bounds(wanted)
     read = Reader(stage, bounds, bad)
     metas = stage.program.metas
-    nodes = dict.fromkeys(write.node for write in stage.writes if write not in streams)
+    streamed = {write.node for write, _ in streams}
+    nodes = dict.fromkeys(write.node for write in stage.writes if write.node not in streamed)
     # A block that has the stage to itself has the process's threads, too.
     threads = threads_here() if stage.tasks == 1 else 1
     cut = list(tiles(region, stage.tile)) if stage.domain else [()]
@@ -248,7 +248,7 @@ def make(stage: Stage, region: Region, bad: list[Bad] | None, streams: Mapping[W
             else:
                 arrays[node][slices(part[node], wanted[node])] = host(values[node])
             lap(f"write {node}")
-        for write, stream in streams.items():
+        for write, stream in streams:
             with _writing(write):
                 stream.put(part[write.node], values[write.node])
         for reduce in stage.reduces:

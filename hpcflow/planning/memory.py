@@ -215,7 +215,8 @@ def _writes(stage: Stage, given: Mapping[str, tuple[Region, Region]], partials: 
     arrays = sum(size_of(held) * itemsizes[node] for node, (_, held) in given.items())
     for write in stage.writes:
         region, held = given[write.node]
-        copied = 0 if held == region else size_of(region) * itemsizes[write.node]
+        # Rows left out before and behind leave the others together.
+        copied = 0 if held[1:] == region[1:] else size_of(region) * itemsizes[write.node]
         scratch = encoding(write.target, region, copied)
         yield Held(f"write {write.node}", arrays, 0, scratch, partials + reading)
     if partials:

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 import hpcflow
 from hpcflow.execute.receipts import Receipt, parse, read
 from hpcflow.meta import Bad
-from hpcflow.planning import blocks
 from hpcflow.planning.draft import Draft
 from hpcflow.sinks._parts import part_of
 
 FLOW = """
 flow: resume
+block: [16, 16]
 params: {sigma: 1.0}
 sources:
   x: {from: npy, path: x.npy, dims: [y, x]}
@@ -39,8 +39,6 @@ BLOCKS = 16
 def flow(tmp_path, monkeypatch):
     """A flow over a plane of 64 x 64, cut into 16 blocks of 16 x 16."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(blocks, "LARGEST_BLOCK", 16 * 16 * 8)
-    monkeypatch.setattr(blocks, "TASK_COST", 1e9)
     np.save("x.npy", np.random.default_rng(0).random((64, 64)))
     Path("resume.yaml").write_text(FLOW)
     return "resume.yaml"
@@ -154,6 +152,7 @@ def test_an_output_of_another_shape_is_replaced(flow):
 
 TWO_WAYS = """
 flow: ways
+block: [16, 16]
 sources: {x: {from: npy, path: x.npy}}
 steps:
   down: {op: softmax, of: x, axis: 0}
