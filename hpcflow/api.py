@@ -23,6 +23,7 @@ from hpcflow.execute.run import Outcome, run_plan
 from hpcflow.execute.verify import Verdict, examine, mend
 from hpcflow.execute.watch import MemoryWatch
 from hpcflow.leaving import last_words
+from hpcflow.planning.device import Gpu
 from hpcflow.planning.plan import Plan, make_plan
 from hpcflow.report.history import History
 from hpcflow.report.record import Report
@@ -102,6 +103,7 @@ def _plan(flow: Flow, where: Profile, memory: int | str | None, run_dir: str | o
         threads=where.threads,
         processes=where.kind not in SINGLE,
         budget=asked or where.memory or _budget(flow, where, Path(run_dir or Path("runs") / flow.name)),
+        gpu=None if where.device == "cpu" else Gpu(where.device_memory, where.threads),
     )
 
 

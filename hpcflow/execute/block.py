@@ -13,22 +13,24 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
+from hpcflow import ceilings
 from hpcflow.clusters._limits import threads_here
 from hpcflow.clusters.base import installed
 from hpcflow.errors import BadItem
 from hpcflow.execute.faults import full, passes
+from hpcflow.execute.offload import offload
+from hpcflow.execute.partials import Partials
 from hpcflow.execute.reading import Reader, digests, state
 from hpcflow.execute.receipts import Receipt, append
 from hpcflow.execute.running import noting
 from hpcflow.meta import Bad, ItemSource, Stream
-from hpcflow.namespace import Array, host
-from hpcflow.planning.stages import Reduce, Stage, Write
+from hpcflow.namespace import Array
+from hpcflow.planning.stages import Stage, Write
 from hpcflow.program.evaluate import StepError, evaluate
-from hpcflow.regions import Region, Shape, shape_of, size_of, slices, tiles
+from hpcflow.regions import Region, shape_of, size_of, slices, tiles
 from hpcflow.registry import Partial
 from hpcflow.secrets import redact
 from hpcflow.stopwatch import lap, watching
@@ -79,6 +81,8 @@ class BlockResult:
     """Of its receipt."""
     trace: Trace | None = None
     """Of its task, on the task's last block."""
+    notes: tuple[str, ...] = ()
+    """What whoever runs it may want to know."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ def run_blocks(key: str, numbers: Sequence[int]) -> list[BlockResult]:
     receipts: list[Receipt] = []
     results = []
     began = time.time()
+    ceilings.begin(job.run)
     try:
         with noting(job.receipts, job.run) as note, watching() as watch:
             for number in numbers:
@@ -170,7 +175,7 @@ def run_block(stage: Stage, number: int, receipts: list[Receipt]) -> BlockResult
     if result.failure is not None:
         # Where a credential was revealed, it is known, and can be struck out.
         result = replace(result, failure=replace(result.failure, message=redact(result.failure.message)))
-    return replace(result, bad=tuple(bad), seconds=time.perf_counter() - begun)
+    return replace(result, bad=tuple(bad), seconds=time.perf_counter() - begun, notes=ceilings.take_notes())
 
 
 def _run(stage: Stage, number: int, bad: list[Bad]) -> tuple[BlockResult, Receipt]:
@@ -228,6 +233,8 @@ def make(stage: Stage, region: Region, bad: list[Bad] | None, streams: Sequence[
     wanted = stage.wanted(region)
     bounds = stage.program.bounds(wanted)
     read = Reader(stage, bounds, bad)
+    if stage.device != "cpu":
+        return Made(*offload(stage, region, bounds, read), read.digests, read.bytes_read)
     metas = stage.program.metas
     streamed = {write.node for write, _ in streams}
     nodes = dict.fromkeys(write.node for write in stage.writes if write.node not in streamed)
@@ -236,7 +243,7 @@ def make(stage: Stage, region: Region, bad: list[Bad] | None, streams: Sequence[
     cut = list(tiles(region, stage.tile)) if stage.domain else [()]
     single = len(cut) == 1
     arrays = {} if single else {node: np.empty(shape_of(wanted[node]), metas[node].dtype) for node in nodes}
-    folds = {reduce.node: _Fold(reduce) for reduce in stage.reduces}
+    folds = {reduce.node: Partials(reduce) for reduce in stage.reduces}
     for tile in cut:
         part = wanted if single else stage.wanted(tile)
         values = evaluate(
@@ -244,9 +251,9 @@ def make(stage: Stage, region: Region, bad: list[Bad] | None, streams: Sequence[
         )
         for node in nodes:
             if single:
-                arrays[node] = host(values[node])
+                arrays[node] = values[node]
             else:
-                arrays[node][slices(part[node], wanted[node])] = host(values[node])
+                arrays[node][slices(part[node], wanted[node])] = values[node]
             lap(f"write {node}")
         for write, stream in streams:
             with _writing(write):
@@ -261,46 +268,3 @@ def make(stage: Stage, region: Region, bad: list[Bad] | None, streams: Sequence[
         del values
     partials = {r.node: folds[r.node].joined(wanted[r.of]) for r in stage.reduces}
     return Made(arrays, partials, read.digests, read.bytes_read)
-
-
-class _Fold:
-    """The partials of one block, tile by tile."""
-
-    def __init__(self, reduce: Reduce) -> None:
-        self.reduce = reduce
-        self.parts: dict[Region, Partial] = {}
-
-    def add(self, region: Region, array: Array) -> None:
-        """Reduce one tile."""
-        reduce = self.reduce
-        try:
-            piece = reduce.function([array], reduce.params, np, region=region, metas=[reduce.meta])
-        except Exception as error:
-            raise StepError(reduce.node, f"{type(error).__name__}: {error}") from error
-        self.take(region, piece)
-
-    def take(self, region: Region, piece: Partial) -> None:
-        """Take one tile's partial in; tiles that differ only along reduced axes are combined, in order."""
-        reduce, op = self.reduce, self.reduce.function
-        try:
-            kept = tuple((0, 1) if i in reduce.axes else one for i, one in enumerate(region))
-            if kept in self.parts:
-                assert op.combine is not None
-                piece = op.combine(self.parts[kept], piece)
-            self.parts[kept] = piece
-        except Exception as error:
-            raise StepError(reduce.node, f"{type(error).__name__}: {error}") from error
-
-    def joined(self, region: Region) -> Partial:
-        """The block's partial: those of its tiles side by side."""
-        if len(self.parts) == 1:
-            return tuple(host(array) for array in next(iter(self.parts.values())))
-        axes = self.reduce.axes
-        whole: Region = tuple((0, 1) if i in axes else one for i, one in enumerate(region))
-        first = next(iter(self.parts.values()))
-        shape: Shape = shape_of(whole)
-        out: tuple[Any, ...] = tuple(np.empty(shape + a.shape[len(shape) :], a.dtype) for a in first)
-        for kept, piece in self.parts.items():
-            for array, part in zip(out, piece, strict=True):
-                array[slices(kept, whole)] = host(part)
-        return out

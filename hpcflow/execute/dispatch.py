@@ -92,6 +92,7 @@ class Dispatch:
         self.suspects: deque[int] = deque()
         self.tries, self.deaths, self.losses = Counter[int](), Counter[int](), Counter[int]()
         self.why: dict[int, str] = {}
+        self.said: set[str] = set()
         self.slowest = 0.0
         self.failed = 0
         self.retried = 0
@@ -157,11 +158,18 @@ class Dispatch:
             ) from None
         self.batch.saw(results)
         for result in results:
+            self._note(result.notes)
             self.slowest = max(self.slowest, result.seconds)
             if result.trace is not None:
                 self.traced(result.trace)
             if not self._tried_again(result):
                 yield self._counted(result)
+
+    def _note(self, notes: Sequence[str]) -> None:
+        for text in notes:
+            if text not in self.said:
+                self.said.add(text)
+                self.progress.note(text)
 
     def _count(self, result: BlockResult) -> None:
         if result.failure is None:

@@ -21,7 +21,7 @@ from array import array as packed
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,8 @@ def stage_key(stage: Stage) -> str:
             "reduces": [applied(reduce.op, (reduce.of,), reduce.params) for reduce in stage.reduces],
             "writes": [[names[w.node], _layout(w.target)] for w in stage.writes],
             "blocks": [stage.domain, stage.block, stage.tile, stage.compiled],
+            # Left out on a processor, whose finished blocks were keyed before there were devices.
+            **({} if stage.device == "cpu" else {"device": [stage.device, _version_of("cupy")]}),
         }
     )
 
@@ -199,6 +201,13 @@ def stage_key(stage: Stage) -> str:
 def _layout(target: Any) -> dict[str, Any]:
     """How a target stores its bytes: dtype, chunks, codec; not where."""
     return {name: value for name, value in asdict(target).items() if name not in ("path", "key", "run")}
+
+
+@cache
+def _version_of(module: str) -> str:
+    """The version of a package that may be missing here, and comes under several names."""
+    packages = packages_distributions().get(module, [])
+    return version(packages[0]) if packages else ""
 
 
 @cache

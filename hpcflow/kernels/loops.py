@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from hpcflow.digests import digest
-from hpcflow.kernels.trace import OPERATIONS, Node
-from hpcflow.namespace import Array
+from hpcflow.kernels.trace import OPERATIONS, Node, kinds_of
+from hpcflow.namespace import Array, Namespace
 
 LANES = 256
 """Accumulators of a reduction. Elements go to them in turn, so a sum is the same on any processor."""
@@ -26,6 +26,11 @@ VERSION = 1
 """Raised when the same operations are written as another loop."""
 _lock = threading.Lock()
 _loaded: dict[str, Any] = {}
+
+
+def able(node: Node) -> bool:
+    """Whether a loop gives NumPy's very value for all that this is made of."""
+    return kinds_of(node) <= {*OPERATIONS, "input", "number", "cast", "bool", "where", "sum", "min", "max"}
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,13 @@ class Loop:
     operations: int
     """Of one element, loads and stores left out."""
 
-    def run(self, arrays: Sequence[Array], shape: Sequence[int]) -> tuple[list[Array], list[Array]]:
+    def run(self, arrays: Sequence[Array], shape: Sequence[int], xp: Namespace) -> tuple[list[Array], list[Array]]:
         """Outputs of this shape, and every reduction's value with all axes of length 1.
 
         `arrays` broadcast against the shape.
         """
         kernel = compiled(self.source)
-        outputs = [np.empty(shape, dtype) for dtype in self.outputs]
+        outputs = [xp.empty(shape, dtype) for dtype in self.outputs]
         lanes = [_start(kind, dtype) for kind, dtype in self.reductions]
         views = [np.broadcast_to(a, shape) for a in arrays]
         along = [0 if scalar else 1 for scalar in self.scalars] + [1] * len(outputs)

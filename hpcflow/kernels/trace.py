@@ -87,19 +87,25 @@ OPERATIONS: dict[str, dict[str, str]] = {
     "isfinite": {_F: "abs({0}) < INF"},
 }
 _SAME_NAME = {"true_divide": "divide", "abs": "absolute"}
+_FUNCTIONS = """
+    exp exp2 expm1 log log2 log10 log1p sin cos tan sinh cosh tanh cbrt rint hypot copysign fmod power
+    arcsin arccos arctan arcsinh arccosh arctanh arctan2
+"""
+FUNCTIONS = frozenset(_FUNCTIONS.split())
+"""Functions of floats, whose last digit depends on the library: only a device's kernel holds them."""
 
 
 def apply(name: str, *operands: Any) -> Traced:
     """One of NumPy's ufuncs on traced values and numbers."""
     name = _SAME_NAME.get(name, name)
-    if name not in OPERATIONS:
+    if name not in OPERATIONS and name not in FUNCTIONS:
         raise Untraceable(name)
     asked = tuple(one.node.dtype if isinstance(one, Traced) else _weak(one) for one in operands)
     try:
         *into, out = getattr(np, name).resolve_dtypes((*asked, None))
     except TypeError as error:
         raise Untraceable(str(error)) from error
-    kind = next((k for k in OPERATIONS[name] if into[0].kind in k), None)
+    kind = next((k for k in OPERATIONS.get(name, (_F,)) if into[0].kind in k), None)
     if kind is None or len({*into}) > 1 or out.char not in DTYPES:
         raise Untraceable(f"{name} of {into}")
     args = tuple(_as(one, dtype) for one, dtype in zip(operands, into, strict=True))
@@ -126,6 +132,18 @@ def _as(value: Any, dtype: np.dtype[Any]) -> Node:
         raise Untraceable(f"{value} as {dtype}")
     with np.errstate(all="ignore"):
         return Node("number", (dtype.type(value),), dtype)
+
+
+def kinds_of(node: Node) -> set[str]:
+    """The kinds of all nodes that a value is made of."""
+    seen: dict[int, Node] = {}
+    waiting = [node]
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen:
+            seen[id(one)] = one
+            waiting += [arg for arg in one.args if isinstance(arg, Node)]
+    return {one.kind for one in seen.values()}
 
 
 def cast(node: Node, dtype: np.dtype[Any]) -> Node:
@@ -191,10 +209,12 @@ class Traced:
         return apply(ufunc.__name__, *inputs)
 
     def __pow__(self, exponent: Any) -> Traced:
-        # NumPy's own short ways; any other power is a function whose last digit depends on the library.
+        # NumPy's own short ways; any other power is a function.
         ways = {2: "square", 0.5: "sqrt", 1: "positive", -1: "reciprocal"}
         plain = isinstance(exponent, (int, float)) and not isinstance(exponent, bool)
-        if not plain or exponent not in ways or (self.dtype.kind != "f" and exponent != 2) or self.dtype.kind == "b":
+        if not plain or exponent not in ways:
+            return apply("power", self, exponent)
+        if (self.dtype.kind != "f" and exponent != 2) or self.dtype.kind == "b":
             raise Untraceable(f"power {exponent}")
         if self.dtype.kind != "f" and isinstance(exponent, float):
             raise Untraceable(f"power {exponent}")
@@ -241,7 +261,7 @@ class Names:
     __name__ = "trace"
 
     def __getattr__(self, name: str) -> Any:
-        if name in OPERATIONS or name in _SAME_NAME:
+        if name in OPERATIONS or name in FUNCTIONS or name in _SAME_NAME:
 
             def run(*operands: Any, dtype: Any = None, out: Any = None) -> Traced:  # noqa: ARG001  (a loop has its own)
                 if not any(isinstance(one, Traced) for one in operands):

@@ -14,6 +14,7 @@ from math import ceil, prod
 
 from hpcflow.meta import Source
 from hpcflow.operation import call
+from hpcflow.planning.device import Gpu, computes, device_memory
 from hpcflow.planning.memory import chunked_size, chunks_of, middle, resident, task_memory
 from hpcflow.planning.processes import COMPILED, driver_memory
 from hpcflow.planning.stages import Stage, Write
@@ -44,7 +45,9 @@ on elsewhere must find the same bits.
 """
 
 
-def shaped(stage: Stage, budget: int, asked: Shape | None = None, slots: int = 1) -> Stage | None:
+def shaped(
+    stage: Stage, budget: int, asked: Shape | None = None, slots: int = 1, gpu: Gpu | None = None
+) -> Stage | None:
     """The stage with the block and tile shapes that cost least within the budget.
 
     Parameters
@@ -56,12 +59,16 @@ def shaped(stage: Stage, budget: int, asked: Shape | None = None, slots: int = 1
         The block that the flow asks for; it is taken, in whole grains.
     slots : int
         How many tasks run at once.
+    gpu : Gpu, optional
+        What each worker has; a stage that it computes with must fit it as well.
 
     Returns
     -------
     Stage or None
         `None` where not even the smallest block fits.
     """
+    if gpu is not None and computes(stage):
+        stage = replace(stage, device="cuda")
     # Along an axis without elements a block has one all the same, so that there is one block.
     shapes = _candidates(stage) if asked is None else (_rounded(stage, asked),)
     blocks = {tuple(max(1, b) for b in block) for block in shapes}
@@ -73,7 +80,9 @@ def shaped(stage: Stage, budget: int, asked: Shape | None = None, slots: int = 1
         tile = tile_shape(stage, block)
         memory = task_memory(stage, block, tile)
         chosen = replace(stage, block=block, tile=tile, task_memory=memory, compiled=compiles(stage))
-        if needed(chosen, slots) <= budget:
+        if chosen.device != "cpu":
+            chosen = replace(chosen, device_memory=device_memory(chosen, block))
+        if needed(chosen, slots) <= budget and (gpu is None or gpu.holds(chosen)):
             near.append((price, chosen))
     # Of those that cost about the same: slabs, which lie together in a file, then the least memory.
     best = min(near, key=lambda e: (_apart(e[1]), e[1].task_memory, e[0]), default=None)
@@ -81,8 +90,11 @@ def shaped(stage: Stage, budget: int, asked: Shape | None = None, slots: int = 1
 
 
 def compiles(stage: Stage) -> bool:
-    """Whether compiled loops save more than compiling them takes, or loading them from the user's cache."""
-    return max((meta.size for meta in stage.program.metas.values()), default=0) >= COMPILED
+    """Whether compiled loops save more than compiling them takes, or loading them from the user's cache.
+
+    On a device always: there each step alone is a kernel that must be compiled.
+    """
+    return stage.device != "cpu" or max((meta.size for meta in stage.program.metas.values()), default=0) >= COMPILED
 
 
 def needed(stage: Stage, slots: int) -> int:
@@ -210,7 +222,7 @@ def _cube(domain: Shape, grain: Shape, limit: int) -> Shape:
 
 def tile_shape(stage: Stage, block: Shape) -> Shape:
     """A tile of the block whose arrays stay in cache, as long as its halo stays small beside it."""
-    if not all(stage.program.ops[step.name].tile for step in stage.program.steps):
+    if stage.device != "cpu" or not all(stage.program.ops[step.name].tile for step in stage.program.steps):
         return block
     # One loop has no arrays in between: longer tiles stay in the shared cache and cost less Python.
     ops = [stage.program.ops[step.name] for step in stage.program.steps]

@@ -20,6 +20,8 @@ def stage_lines(stage: Stage) -> list[str]:
     """What a stage does, and a table of what a task of it holds."""
     of = f" of {extents(stage.block)}" if stage.block else ""
     lines = [f"{stage.name}: {count(stage.tasks, 'block')}{of}{_inside(stage)}, {show_size(stage.task_memory)} a task"]
+    if stage.device_memory:
+        lines[0] += f", {show_size(stage.device_memory)} on the device"
     held = task_rows(stage, stage.block, stage.tile)
     rows = [(row.name, *map(show_size, (row.inputs, row.result, row.scratch, row.others, row.total))) for row in held]
     rest = stage.task_memory - max(row.total for row in held)
@@ -58,6 +60,8 @@ def stage_json(stage: Stage) -> dict[str, Any]:
         "tile": list(stage.tile),
         "halo": halo(stage),
         "task_memory": stage.task_memory,
+        "device": stage.device,
+        "device_memory": stage.device_memory,
         "memory": [
             {
                 "name": row.name,

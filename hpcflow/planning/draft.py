@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hpcflow.meta import ItemSource, Target
 from hpcflow.planning.blocks import cost, reading, shaped
+from hpcflow.planning.device import Gpu
 from hpcflow.planning.memory import middle
 from hpcflow.planning.stages import Stage, Write, merged, meta_of, stages
 from hpcflow.program.program import Step
@@ -35,6 +36,8 @@ class Draft:
     """Bytes for the tasks that run at once, and for what the driver holds of their results."""
     slots: int
     """How many tasks run at once."""
+    gpu: Gpu | None = None
+    """The device that each worker has."""
 
     def stages(self) -> list[Stage]:
         """Its stages, each with its blocks; without them where not even the smallest fits."""
@@ -101,7 +104,7 @@ class Draft:
         return _named(chosen)
 
     def _shaped(self, stage: Stage) -> Stage | None:
-        return shaped(stage, self.room, self.flow.block, self.slots)
+        return shaped(stage, self.room, self.flow.block, self.slots, self.gpu)
 
 
 def _before_meetings(stage: Stage) -> Iterator[str]:

@@ -67,12 +67,14 @@ def task_rows(stage: Stage, block: Shape, tile: Shape) -> list[Held]:
     gathered = {node: _wanted_bytes(stage, node, wanted) for node in nodes if node not in streamed}
     partials = sum(partial_bytes(reduce, wanted[reduce.of]) for reduce in stage.reduces)
     standing = sum(decoded.values()) + sum(gathered.values()) + 2 * partials
+    on_device = stage.device != "cpu"
+    if on_device:
+        # A copy of all that is read, where the device copies from by itself; steps run there.
+        standing += sum(_nbytes(stage, name, bounds) for name in stage.sources)
 
     reads = list(_reads(stage, bounds, inner, decoded, standing))
-    steps = [
-        replace(row, others=row.others + standing)
-        for row in [*step_rows(stage.program, inner, part, _inputs(stage, inner)), *_reductions(stage, inner, part)]
-    ]
+    made = [*step_rows(stage.program, inner, part, _inputs(stage, inner)), *_reductions(stage, inner, part)]
+    steps = [] if on_device else [replace(row, others=row.others + standing) for row in made]
     # What is written of each node at once, and what is held of it then: a view of something larger, if not gathered.
     given = {write.node: (wanted[write.node], bounds.regions[write.node]) for write in stage.writes}
     given |= {node: (part[node], inner.regions[node]) for node in nodes if node in streamed}
@@ -187,16 +189,18 @@ def _reductions(stage: Stage, inner: Bounds, part: Mapping[str, Region]) -> Iter
     inputs = _inputs(stage, inner)
     ends |= {name: inputs[name] for name in ends if name in inputs}
     for reduce in stage.reduces:
-        meta = replace(reduce.meta, shape=shape_of(part[reduce.of]))
-        scratch = reduce.function.scratch
-        factor = (
-            scratch
-            if isinstance(scratch, (int, float))
-            else call(scratch, [meta], {**reduce.params, "shapes": [meta.shape]})
-        )
         others = sum(size for name, size in ends.items() if name != reduce.of)
         result = partial_bytes(reduce, part[reduce.of])
-        yield Held(reduce.node, ends[reduce.of], result, int(factor * meta.nbytes), others)
+        yield Held(reduce.node, ends[reduce.of], result, reduction_scratch(reduce, part[reduce.of]), others)
+
+
+def reduction_scratch(reduce: Reduce, region: Region) -> int:
+    """Bytes that a reduction says it needs beside a piece in this region and its partial."""
+    meta = replace(reduce.meta, shape=shape_of(region))
+    scratch = reduce.function.scratch
+    if not isinstance(scratch, (int, float)):
+        scratch = call(scratch, [meta], {**reduce.params, "shapes": [meta.shape]})
+    return int(scratch * meta.nbytes)
 
 
 def partial_bytes(reduce: Reduce, region: Region) -> int:

@@ -12,6 +12,7 @@ from hpcflow.meta import ArraySink, DocumentSink, Meta, Target, stored_bytes
 from hpcflow.planning.advice import advice, advice_json
 from hpcflow.planning.blocks import needed
 from hpcflow.planning.describe import bytes_read, columns, count, stage_json, stage_lines
+from hpcflow.planning.device import Gpu
 from hpcflow.planning.draft import Draft
 from hpcflow.planning.processes import MIB, TABLE, Base, base
 from hpcflow.planning.refusal import Limits, no_block, no_room
@@ -72,6 +73,8 @@ class Plan:
     """Bytes that the processes hold before the first task."""
     scratch: tuple[Target, ...] = ()
     """Nodes that are stored between two stages, and removed when the run is complete."""
+    gpu: Gpu | None = None
+    """The device that each worker has, if blocks are computed on one."""
     advice: tuple[Fault, ...] = ()
     """What would make the run smaller or quicker."""
 
@@ -102,6 +105,11 @@ class Plan:
         busy = max((needed(stage, self.slots) for stage in self.stages), default=0)
         rendered = max((document_memory(document) for document in self.documents), default=0)
         return self.base.total + max(busy, rendered)
+
+    @property
+    def device_memory(self) -> int:
+        """Bytes that each worker has on its device at its peak; 0 without one."""
+        return max((self.gpu.peak(stage) for stage in self.stages), default=0) if self.gpu else 0
 
     @property
     def scratch_disk(self) -> int:
@@ -137,6 +145,7 @@ class Plan:
                 "driver": self.base.driver + self.base.rest,
                 "worker": self.worker_memory,
                 "base": self.base.total,
+                "device": self._device_json(),
             },
             "stages": [stage_json(stage) for stage in self.stages],
             "outputs": [output.to_json() for output in self.outputs],
@@ -146,6 +155,12 @@ class Plan:
             "scratch_disk": self.scratch_disk,
             "advice": [advice_json(one) for one in self.advice],
         }
+
+    def _device_json(self) -> dict[str, int | None] | None:
+        if self.gpu is None:
+            return None
+        each = max((stage.device_memory for stage in self.stages), default=0)
+        return {"per_task": each, "peak": self.device_memory, "budget": self.gpu.budget}
 
     def __str__(self) -> str:
         head = f"{self.flow.name}: {count(self.tasks, 'block')} in {count(len(self.stages), 'stage')}"
@@ -171,10 +186,23 @@ class Plan:
         rows.append((f"{count(tasks, 'task')} at once", show_size(tasks * each)))
         left = self.peak_memory - base.total - tasks * each
         rows += [("results on their way", show_size(left))] if left >= MIB else []
-        return [*rows, ("at the peak", show_size(self.peak_memory)), ("allowed", show_size(self.budget))]
+        rows += [("at the peak", show_size(self.peak_memory)), ("allowed", show_size(self.budget))]
+        if self.gpu is not None:
+            allowed = "not known" if self.gpu.budget is None else show_size(self.gpu.budget)
+            rows += [("on each device", show_size(self.device_memory)), ("allowed there", allowed)]
+        return rows
 
 
-def make_plan(flow: Flow, *, run_dir: Path, workers: int, threads: int, budget: int, processes: bool = True) -> Plan:
+def make_plan(
+    flow: Flow,
+    *,
+    run_dir: Path,
+    workers: int,
+    threads: int,
+    budget: int,
+    processes: bool = True,
+    gpu: Gpu | None = None,
+) -> Plan:
     """Plan a run of `flow`.
 
     Parameters
@@ -187,19 +215,20 @@ def make_plan(flow: Flow, *, run_dir: Path, workers: int, threads: int, budget: 
         Bytes for the whole run on one machine.
     processes : bool
         Whether workers are processes of their own.
+    gpu : Gpu, optional
+        The device that each worker has, if blocks are computed on one.
 
     Raises
     ------
     FlowError
         Where nothing fits, with the arithmetic.
     """
-    limits = Limits(base(flow, workers, processes=processes), budget, workers, threads)
+    limits = Limits(base(flow, workers, processes=processes), budget, workers, threads, gpu)
     if not limits.room:
         raise FlowError(no_room(flow, limits, base(flow, 1, processes=False)))
     ends = _ends(flow, run_dir)
-    draft = Draft(
-        flow, tuple(ends.writes.values()), tuple(ends.extra), ends.reduced, run_dir, limits.room, limits.slots
-    )
+    writes, extra = tuple(ends.writes.values()), tuple(ends.extra)
+    draft = Draft(flow, writes, extra, ends.reduced, run_dir, limits.room, limits.slots, gpu)
     drafted, chosen = draft.cut_where_it_pays()
     too_large = [stage for stage in chosen if not stage.block and stage.domain]
     if too_large:
@@ -217,6 +246,7 @@ def make_plan(flow: Flow, *, run_dir: Path, workers: int, threads: int, budget: 
         budget=budget,
         base=limits.base,
         scratch=tuple(one for one in targets.values() if one.path not in {*ends.writes, *_paths(ends.reduced)}),
+        gpu=gpu,
         advice=advice(flow, chosen),
     )
 

@@ -8,6 +8,7 @@ from math import ceil
 from hpcflow.errors import Fault, Location
 from hpcflow.planning.blocks import needed, shaped, smallest
 from hpcflow.planning.describe import TIMES, count, extents
+from hpcflow.planning.device import CONTEXT, Gpu, computes, device_memory
 from hpcflow.planning.processes import MIB, Base, driver_memory
 from hpcflow.planning.stages import Stage, Write
 from hpcflow.regions import Shape
@@ -24,6 +25,7 @@ class Limits:
     budget: int
     workers: int
     threads: int
+    gpu: Gpu | None = None
 
     @property
     def slots(self) -> int:
@@ -63,6 +65,8 @@ def no_block(flow: Flow, stage: Stage, limits: Limits) -> Fault:
     """Not even the smallest block of a stage fits."""
     least = smallest(stage) if flow.block is None else _as_asked(stage, flow.block)
     tasks = min(least.tasks, limits.slots)
+    if limits.gpu is not None and not limits.gpu.holds(_on_device(least)):
+        return _no_device_room(flow, _on_device(least), limits.gpu)
     driver = driver_memory(least, limits.slots)
     total = limits.base.total + needed(least, limits.slots)
     which = "the block that the flow asks for" if flow.block is not None else "its smallest block"
@@ -75,6 +79,26 @@ def no_block(flow: Flow, stage: Stage, limits: Limits) -> Fault:
         f"expected the stage `{stage.name}` to fit {show_size(limits.budget)}, found that {which}, "
         f"{extents(least.block)}, takes {show_size(total)}: {' + '.join(parts)}",
         "; or ".join(_remedies(flow, stage, least, limits, total)),
+    )
+
+
+def _on_device(stage: Stage) -> Stage:
+    return replace(stage, device="cuda", device_memory=device_memory(stage, stage.block)) if computes(stage) else stage
+
+
+def _no_device_room(flow: Flow, least: Stage, gpu: Gpu) -> Fault:
+    """Not even the smallest block has room on the device."""
+    assert gpu.budget is not None
+    node = flow.nodes.get(least.name) or flow.nodes[least.ends[0].split("[")[0]]
+    tasks = (gpu.peak(least) - CONTEXT) // least.device_memory
+    single = CONTEXT + least.device_memory
+    fewer = f"`--threads 1`, which takes {show_size(single)}; or " if tasks > 1 and single <= gpu.budget else ""
+    return Fault(
+        node.location,
+        f"expected the stage `{least.name}` to fit {show_size(gpu.budget)} of device memory, found that a block of "
+        f"{extents(least.block)} takes {show_size(gpu.peak(least))}: {show_size(CONTEXT)} for CUDA + {tasks} {TIMES} "
+        f"{show_size(least.device_memory)}",
+        f"{fewer}`device: cpu` in the cluster's profile",
     )
 
 

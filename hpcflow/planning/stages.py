@@ -122,6 +122,10 @@ class Stage:
     task_memory: int = 0
     """Bytes that one task holds at its peak."""
     level: int = field(default=0, compare=False)
+    device: str = "cpu"
+    """What its blocks are computed on: ``"cpu"``, or ``"cuda"``, where a block is one tile."""
+    device_memory: int = 0
+    """Bytes of the device that one task holds at its peak."""
     compiled: bool = False
     """Whether its elementwise steps run as compiled loops: it is large enough to make up for compiling them."""
 
@@ -169,7 +173,7 @@ class Stage:
         if not self.compiled:
             return self.program.schedule
         reductions = [Reduction(r.node, r.of, r.function, r.params) for r in self.reduces]
-        return fused(self.program, [w.node for w in self.writes], reductions)
+        return fused(self.program, [w.node for w in self.writes], reductions, self.device)
 
     def __getstate__(self) -> dict[str, Any]:
         # What is cached is derived, and costs more to send than to make again.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from itertools import product
 from typing import Any
@@ -34,6 +34,7 @@ def evaluate(
     bounds: Bounds | None = None,
     schedule: Schedule | None = None,
     threads: int = 1,
+    there: MutableMapping[str, Array] | None = None,
 ) -> dict[str, Any]:
     """The `wanted` regions of a program's nodes.
 
@@ -51,6 +52,9 @@ def evaluate(
         How to run it, if not step by step.
     threads : int
         That an op may use.
+    there : mutable mapping of str to array, optional
+        Inputs that are there already, in the regions of `bounds`; they are taken out of it, so
+        that each can be let go after its last use. The others are read.
 
     Returns
     -------
@@ -72,7 +76,8 @@ def evaluate(
     for name, meta in program.inputs.items():
         if name in bounds.regions:
             region = bounds.regions[name]
-            run.held[name] = region, _read(name, read, region, meta.shape)
+            array = there.pop(name) if there and name in there else read_input(name, read, region, meta.shape)
+            run.held[name] = region, array
             lap(name)
     # NaN and infinity are answers; a warning from every block on every worker is noise.
     with np.errstate(all="ignore"):
@@ -153,7 +158,7 @@ class _Run:
         region = self.bounds.reaches[unit.steps[0].name].made if unit.steps else self.wanted[unit.reduced[0]]
         arrays = [self.take(name, needs.get(name, region)) for name in unit.of]
         try:
-            outputs, values = unit.loop.run(arrays, shape_of(region))
+            outputs, values = unit.loop.run(arrays, shape_of(region), self.xp)
         except Exception as error:
             named = unit.steps[-1].name if unit.steps else unit.reductions[0]
             raise StepError(named, _words(error)) from error
@@ -173,7 +178,8 @@ class _Run:
         return {**arrays, **self.partials}
 
 
-def _read(name: str, read: Callable[[str, Region], Array], region: Region, shape: Shape) -> Array:
+def read_input(name: str, read: Callable[[str, Region], Array], region: Region, shape: Shape) -> Array:
+    """A region of an input, which may reach beyond its ends; `StepError` names the input."""
     try:
         return read_periodic(partial(read, name), region, shape)
     except (BadItem, StepError):

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from hpcflow.errors import Mismatch
-from hpcflow.kernels.loops import write
+from hpcflow.kernels import cuda, loops
 from hpcflow.kernels.trace import Names, Node, Traced, Untraceable, traced_input
 from hpcflow.meta import Meta
 from hpcflow.operation import Op
@@ -33,7 +34,7 @@ LEAST_OPERATIONS = 2
 """A loop of fewer is what NumPy has ready."""
 
 
-def fused(program: Program, kept: Iterable[str], reductions: Sequence[Reduction]) -> Schedule:
+def fused(program: Program, kept: Iterable[str], reductions: Sequence[Reduction], device: str = "cpu") -> Schedule:
     """The schedule of a program with its runs of elementwise steps fused.
 
     Parameters
@@ -43,8 +44,11 @@ def fused(program: Program, kept: Iterable[str], reductions: Sequence[Reduction]
         The nodes whose arrays are wanted.
     reductions : sequence of Reduction
         A loop gives their partials where it can; others are left to whoever holds the array.
+    device : str
+        What runs it: ``"cpu"`` by Numba's loops, ``"cuda"`` by kernels of its own.
     """
-    simple = {step.name for step in program.steps if _traceable(program, step)}
+    writer = loops if device == "cpu" else cuda
+    simple = {step.name for step in program.steps if _traceable(program, step, writer)}
     levels = _levels(program, simple)
     runs = _runs(program, simple, levels)
     ends = [one for one in reductions if _reduced(one, program.metas[one.of]) is not None]
@@ -56,16 +60,17 @@ def fused(program: Program, kept: Iterable[str], reductions: Sequence[Reduction]
         here = [step for step in program.steps if levels[step.name] == level]
         # What is no run reads runs of its own level, and never the other way round.
         for run in dict.fromkeys(runs[step.name] for step in here if step.name in runs):
-            units += _fused(program, [step for step in here if runs.get(step.name) == run], needed, ends)
+            chain = [step for step in here if runs.get(step.name) == run]
+            units += _fused(program, chain, needed, ends, writer)
         units += [step for step in here if step.name not in runs]
     made = {name for unit in units if isinstance(unit, Fused) for name in unit.reductions}
     for one in ends:
         if one.of not in runs and one.node not in made:
-            units += _fused(program, [], needed, [one])
+            units += _fused(program, [], needed, [one], writer)
     return Schedule(tuple(units))
 
 
-def _traceable(program: Program, step: Step) -> bool:
+def _traceable(program: Program, step: Step, writer: ModuleType) -> bool:
     op = program.ops[step.name]
     if op.depth is not None or op.reaches is not None:
         return False
@@ -76,7 +81,7 @@ def _traceable(program: Program, step: Step) -> bool:
         node = _traced(step, op, [traced_input(i, meta.dtype, meta.ndim) for i, meta in enumerate(inputs)])
     except Untraceable:
         return False
-    return node.dtype == step.meta.dtype
+    return node.dtype == step.meta.dtype and bool(writer.able(node))
 
 
 def _traced(step: Step, op: Op, inputs: list[Traced]) -> Node:
@@ -135,7 +140,9 @@ def _runs(program: Program, simple: set[str], levels: Mapping[str, int]) -> dict
     return runs
 
 
-def _fused(program: Program, steps: list[Step], needed: set[str], ends: Sequence[Reduction]) -> list[Step | Fused]:
+def _fused(
+    program: Program, steps: list[Step], needed: set[str], ends: Sequence[Reduction], writer: ModuleType
+) -> list[Step | Fused]:
     """The steps as one loop, with the reductions of what they make; as they are where that gains nothing."""
     names = {step.name for step in steps}
     taken = [one for one in ends if one.of in names or not steps]
@@ -148,7 +155,7 @@ def _fused(program: Program, steps: list[Step], needed: set[str], ends: Sequence
         values[step.name] = Traced(node, step.meta.ndim)
     outputs = tuple(step.name for step in steps if step.name in needed)
     reduced = [_reduced(one, program.metas[one.of], values[one.of].node) for one in taken]
-    loop = write(
+    loop = writer.write(
         [(m.dtype, m.size == 1 and bool(steps)) for m in metas],
         [values[name].node for name in outputs],
         [node for node in reduced if node is not None],

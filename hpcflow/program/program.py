@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from hpcflow.kernels.cuda import Kernel
 from hpcflow.kernels.loops import Loop
 from hpcflow.meta import Meta
 from hpcflow.operation import Geometry, Op
@@ -45,7 +46,7 @@ class Fused:
     """Whose partials the loop gives as well."""
     reduced: tuple[str, ...]
     """What each of them is of."""
-    loop: Loop
+    loop: Loop | Kernel
 
     @cached_property
     def label(self) -> str:
