@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import chdir, contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,9 +171,11 @@ def run(
     where = profile(cluster, workers=workers, threads=threads, dashboard=dashboard)
     planned = _plan(_loaded(flow, params), where, memory, run_dir)
     outputs = [str(planned.run_dir), *(output.path for output in planned.outputs)]
-    with owned(planned.flow.name, outputs), MemoryWatch(history.holds) as watch:
-        told = Noting(progress or Silent(), history.event, lambda: watch.now)
+    shown = progress or Silent()
+    with owned(planned.flow.name, outputs), MemoryWatch(history.holds) as watch, ExitStack() as last:
+        told = Noting(shown, history.event, lambda: watch.now)
         record = Record(planned, begun, watch, Outcome(history=history))
+        last.callback(record.draw, told)
         with _reporting(record, told):
             planned.run_dir.mkdir(parents=True, exist_ok=True)
             kept = {"cluster": str(cluster), "workers": where.workers, "threads": where.threads, "max_bad": allowed}
@@ -181,14 +183,14 @@ def run(
             with Guard(_most(planned, where)) as guard, open_pool(where) as pool, _reporting(record, told):
                 record.opened(pool)
                 if pool.info.dashboard:
-                    told.note(f"dashboard: {pool.info.dashboard}")
+                    shown.note(f"dashboard: {pool.info.dashboard}")
                 if pool.info.device_reason:
-                    told.note(f"device: {pool.info.device} ({pool.info.device_reason})")
+                    shown.note(f"device: {pool.info.device} ({pool.info.device_reason})")
                 care = Care(retries, deadline)
                 options: dict[str, Any] = {"fresh": fresh, "care": care, "guard": guard}
                 run_plan(planned, pool, record.outcome, max_bad=allowed, progress=told, **options)
         report = record.write("complete", 3 if record.outcome.bad else 0, None)
-    told.end(report)
+        told.end(report)
     return report
 
 

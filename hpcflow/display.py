@@ -13,10 +13,17 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
+from rich.text import Text
+from rich.tree import Tree
 
 from hpcflow.execute.progress import Progress, Silent
+from hpcflow.planning.describe import stage_head, task_table
+from hpcflow.planning.graph import branches, graph
+from hpcflow.planning.plan import Plan
 from hpcflow.sizes import show_size
 
+COLOURS = ("blue", "green", "yellow", "magenta", "red", "cyan", "white", "bright_red")
+"""Of the stages, in turn."""
 INTERVAL = 5.0
 """Seconds between the lines of a log."""
 WINDOW = 30.0
@@ -155,6 +162,24 @@ class Bars:
     def end(self, report: Any) -> None:  # noqa: ARG002
         """Leave the bars as they are."""
         self.bars.stop()
+
+
+def show_plan(plan: Plan, stream: TextIO) -> None:
+    """Print a plan: a tree for each stage in colours on a terminal, plain text elsewhere."""
+    if not stream.isatty():
+        stream.write(f"{plan}\n")
+        return
+    drawn = graph(plan)
+    console = Console(file=stream, highlight=False)
+    console.print(Text(plan.head(), "bold"))
+    for number, stage in enumerate(plan.stages):
+        colour = COLOURS[number % len(COLOURS)]
+        tree = Tree(Text(stage_head(stage), f"bold {colour}"), guide_style=colour)
+        for branch in branches(drawn, number):
+            name, colon, about = branch.partition(":")
+            tree.add(Text.assemble((name, "bold"), colon, about))
+        console.print("", tree, *(Text(f"  {line}", "dim") for line in task_table(stage)), sep="\n")
+    console.print(*(Text(line) for line in plan.rest(drawn)), sep="\n")
 
 
 @contextmanager

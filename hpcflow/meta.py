@@ -7,7 +7,7 @@ values that pickle by reference to a path, and never hold an array or an open fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from math import prod
@@ -179,6 +179,17 @@ class Streamed(Target, Protocol):
 
     def open(self) -> AbstractContextManager[Stream]:
         """Begin with a block."""
+
+
+@runtime_checkable
+class Signs(Protocol):
+    """A target, or a document, that can hold where it came from."""
+
+    def signed(self, provenance: Mapping[str, Any]) -> Self:
+        """The same, with this in its metadata: JSON values, without credentials.
+
+        A block's bytes do not depend on it; two targets that differ in it are equal.
+        """
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ def test_results_go_to_stdout_and_all_else_to_stderr(fake):
     assert result.stdout == "a table\n"
     assert "tiny.yaml:1:1: warning: unused" in result.stderr
     assert "tiny: complete in 1.0 s" in result.stderr
-    assert "runs/tiny/report.json" in result.stderr
+    assert "runs/tiny/report.html" in result.stderr
     result = call("run", "tiny.yaml", "--json", "--quiet")
     assert json.loads(result.stdout)["status"] == "complete"
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
 from hpcflow.cli._shared import (
@@ -37,6 +41,8 @@ def plan(
     memory: Memory = None,
     run_dir: RunDir = None,
     directory: Directory = None,
+    html: Annotated[str | None, typer.Option("--html", metavar="FILE", help="Draw it as a page.")] = None,
+    svg: Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Draw it as a picture.")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -49,7 +55,25 @@ def plan(
         loaded = api.load(flow, parse_params(param))
         warn(loaded.warnings)
         planned = api.plan(loaded, cluster=cluster, workers=workers, threads=threads, memory=size, run_dir=run_dir)
+        if html is not None or svg is not None:
+            _draw(planned, html, svg)
         if as_json:
             print_json(planned.to_json())
-        else:
-            typer.echo(str(planned))
+        elif html is None and svg is None:
+            from hpcflow.display import show_plan  # noqa: PLC0415
+
+            show_plan(planned, sys.stdout)
+
+
+def _draw(planned: Any, html: str | None, svg: str | None) -> None:
+    """Write the drawings that are asked for."""
+    from hpcflow.planning.graph import graph  # noqa: PLC0415
+    from hpcflow.report import diagram  # noqa: PLC0415
+    from hpcflow.report.html import plan_page  # noqa: PLC0415
+    from hpcflow.report.record import write_whole  # noqa: PLC0415
+
+    drawn = graph(planned)
+    if html is not None:
+        write_whole(Path(html), plan_page(drawn, str(planned)))
+    if svg is not None:
+        write_whole(Path(svg), diagram.svg(drawn, standalone=True) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,7 +28,7 @@ def report(
         path = Path(run_dir) / "report.json"
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            text = summary(found, str(path))
+            text = summary(found, _page(Path(run_dir), found))
         except FileNotFoundError:
             raise Mismatch(f"expected the directory of a run, found no `{path}`") from None
         except (KeyError, TypeError, ValueError):
@@ -37,3 +37,15 @@ def report(
             print_json(found)
         else:
             typer.echo(text)
+
+
+def _page(run_dir: Path, found: Any) -> str:
+    """The page of the run; drawn, where the run has left none."""
+    from hpcflow.report.html import draw, is_drawn  # noqa: PLC0415
+
+    try:
+        if not is_drawn(run_dir, found):
+            draw(run_dir)
+    except Exception as error:  # noqa: BLE001  (what there is to say in words is said in any case)
+        return f"{run_dir / 'report.json'} (no page: {type(error).__name__}: {error})"
+    return str(run_dir / "report.html")

@@ -94,4 +94,4 @@ def run(
 
 
 def _report_path(run_dir: str | None, flow: str) -> Path:
-    return (Path(run_dir) if run_dir else Path("runs") / flow) / "report.json"
+    return (Path(run_dir) if run_dir else Path("runs") / flow) / "report.html"

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from hpcflow.digests import digest_file, digest_json
-from hpcflow.meta import ArraySink, Meta, Target
+from hpcflow.meta import ArraySink, Meta, Signs, Target
 from hpcflow.planning.plan import Plan
 from hpcflow.planning.stages import Stage
 from hpcflow.regions import Region, block_region, grid, unravel, whole
@@ -53,8 +53,11 @@ def forget(output: str) -> None:
     manifest_of(output).unlink(missing_ok=True)
 
 
-def publish(plan: Plan, done: Sequence[Done]) -> None:
-    """Write the manifest of every output of a plan whose blocks and documents are complete."""
+def publish(plan: Plan, done: Sequence[Done], said: Mapping[str, Any]) -> None:
+    """Write the manifest of every output of a plan whose blocks and documents are complete.
+
+    `said` is their provenance.
+    """
     hashes = {one.receipts: digest_file(str(one.receipts)) for one in done}
     for sink in plan.flow.sinks.values():
         place = sink.sink.path
@@ -64,6 +67,7 @@ def publish(plan: Plan, done: Sequence[Done]) -> None:
             "flow": plan.flow.name,
             "path": place,
             "run_dir": str(plan.run_dir.absolute()),
+            "provenance": said,
         }
         if isinstance(sink.sink, ArraySink):
             (one,) = [one for one in done if any(write.target.path == place for write in one.stage.writes)]
@@ -134,7 +138,7 @@ def target_at(body: Mapping[str, Any], path: str) -> Target:
     dtype = np.lib.format.descr_to_dtype(descr)
     sink = function("sinks", array["sink"])(**{**array["params"], "path": path})
     target: Target = sink.target(Meta(tuple(array["shape"]), dtype, tuple(array["dims"])))
-    return target
+    return target.signed(body["provenance"]) if isinstance(target, Signs) and "provenance" in body else target
 
 
 def regions(body: Mapping[str, Any]) -> Iterator[tuple[int, Region]]:

@@ -200,7 +200,7 @@ def stage_key(stage: Stage) -> str:
 
 def _layout(target: Any) -> dict[str, Any]:
     """How a target stores its bytes: dtype, chunks, codec; not where."""
-    return {name: value for name, value in asdict(target).items() if name not in ("path", "key", "run")}
+    return {name: value for name, value in asdict(target).items() if name not in ("path", "key", "run", "provenance")}
 
 
 @cache

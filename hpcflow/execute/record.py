@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from hpcflow.clusters.base import Pool
+from hpcflow.execute.progress import Progress
 from hpcflow.execute.run import Outcome
 from hpcflow.execute.watch import MemoryWatch
+from hpcflow.planning.graph import graph
 from hpcflow.planning.plan import Plan
-from hpcflow.report.record import HISTORY, Report, versions, write_whole
+from hpcflow.report.html import draw
+from hpcflow.report.record import HISTORY, PAGE, Report, versions, write_whole
 from hpcflow.secrets import redact, redacted
 
 
@@ -77,6 +81,19 @@ class Record:
         report.write(planned.run_dir)
         self.written = True
         with suppress(Exception):  # what other programs read is there; nothing else may end a run
-            kept = {"run": report.run, **outcome.history.to_json()}
-            write_whole(planned.run_dir / HISTORY, json.dumps(redacted(kept), ensure_ascii=False))
+            (planned.run_dir / PAGE).unlink(missing_ok=True)
+            write_whole(planned.run_dir / HISTORY, json.dumps(redacted(self._history(report.run)), ensure_ascii=False))
         return report
+
+    def _history(self, run: str) -> dict[str, Any]:
+        said = {"provenance": self.outcome.provenance, "directory": str(Path.cwd()), "graph": graph(self.plan)}
+        return {"run": run, **self.outcome.history.to_json(), **said}
+
+    def draw(self, told: Progress) -> None:
+        """Draw the page of the run; where that fails, the run has ended as it has all the same."""
+        if not self.written:
+            return
+        try:
+            draw(self.plan.run_dir)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the run's outcome stands)
+            told.note(f"the page of the run could not be drawn: {type(error).__name__}: {redact(str(error))}")

@@ -28,10 +28,11 @@ from hpcflow.execute.guard import Guard
 from hpcflow.execute.manifest import Done, forget, publish
 from hpcflow.execute.prepare import needs_preparing, prepare, with_prepared
 from hpcflow.execute.progress import Progress
+from hpcflow.execute.provenance import provenance
 from hpcflow.execute.receipts import COMPLETE, Marks, Receipt, read, stage_key
 from hpcflow.execute.scratch import came_back, is_gone, remove
 from hpcflow.execute.space import expect_room, no_room
-from hpcflow.meta import Bad, Column, ItemSource, Target
+from hpcflow.meta import Bad, Column, ItemSource, Signs, Target
 from hpcflow.planning.plan import Document, Plan
 from hpcflow.planning.stages import Stage, gone_mark
 from hpcflow.regions import size_of
@@ -55,6 +56,8 @@ class Outcome:
     bad: dict[tuple[str, int], Bad] = field(default_factory=dict)
     printed: list[str] = field(default_factory=list)
     history: History = field(default_factory=History)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """What the outputs say of themselves."""
 
 
 def run_plan(
@@ -95,6 +98,7 @@ def run_plan(
     if fresh:
         shutil.rmtree(plan.run_dir / "receipts", ignore_errors=True)
     doubtful = expect_room(plan)
+    outcome.provenance = provenance(plan)
     progress.start([(stage.name, stage.tasks) for stage in plan.stages])
     for text in doubtful:
         progress.note(text)
@@ -102,7 +106,7 @@ def run_plan(
     done = [run_stage(run, stage) for stage in plan.stages]
     for document in plan.documents:
         _render(plan, document, outcome)
-    publish(plan, done)
+    publish(plan, done, outcome.provenance)
     _clear(plan, done)
     remove(plan)
 
@@ -140,7 +144,7 @@ def run_stage(run: _Run, stage: Stage, *, again: bool = False) -> Done:
     key = stage_key(stage)
     folder = (run.plan.run_dir / "receipts" / f"{stage.name}-{key}").absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    owned = _owned(stage, key, run.id)
+    owned = _owned(stage, key, run)
     work = Work(owned, f"{stage.name}-{run.id}{'-again' * again}", folder, run.id)
     targets = [write.target for write in owned.writes]
     gone = frozenset() if again else is_gone(run.plan, targets)
@@ -187,10 +191,15 @@ def _make_sources(run: _Run, stage: Stage) -> None:
             run_stage(run, made_by, again=True)
 
 
-def _owned(stage: Stage, key: str, run: str) -> Stage:
-    """The stage with its targets under names of this run."""
-    writes = tuple(replace(write, target=write.target.owned(key, run)) for write in stage.writes)
-    reduces = tuple(replace(reduce, target=reduce.target.owned(key, run)) for reduce in stage.reduces)
+def _owned(stage: Stage, key: str, run: _Run) -> Stage:
+    """The stage with its targets under names of this run, and signed by it."""
+
+    def own(target: Target) -> Target:
+        owned = target.owned(key, run.id)
+        return owned.signed(run.outcome.provenance) if isinstance(owned, Signs) else owned
+
+    writes = tuple(replace(write, target=own(write.target)) for write in stage.writes)
+    reduces = tuple(replace(reduce, target=own(reduce.target)) for reduce in stage.reduces)
     return replace(stage, writes=writes, reduces=reduces)
 
 
@@ -324,7 +333,8 @@ def _render(plan: Plan, document: Document, outcome: Outcome) -> None:
     columns = [_column(plan, name, target, outcome.bad) for name, target in document.columns]
     forget(document.sink.sink.path)
     try:
-        text = document.render.render(columns)
+        made = document.render
+        text = (made.signed(outcome.provenance) if isinstance(made, Signs) else made).render(columns)
     except OSError as error:
         where = document.sink.location
         raise RunError(f"{where}: error: could not write `{document.render.path}`: {error}") from error

@@ -16,17 +16,29 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 HEAD = ("", "inputs", "result", "scratch", "held", "total")
 
 
-def stage_lines(stage: Stage) -> list[str]:
-    """What a stage does, and a table of what a task of it holds."""
+def stage_lines(stage: Stage, branches: Sequence[str]) -> list[str]:
+    """What a stage does, as a tree, and a table of what a task of it holds."""
+    ends = [*["\N{BOX DRAWINGS LIGHT VERTICAL AND RIGHT}"] * (len(branches) - 1), "\N{BOX DRAWINGS LIGHT UP AND RIGHT}"]
+    dash = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
+    tree = [f"{end}{dash} {branch}" for end, branch in zip(ends, branches, strict=False)]
+    return [stage_head(stage), *tree, *(f"  {line}" for line in task_table(stage))]
+
+
+def stage_head(stage: Stage) -> str:
+    """Its name, its blocks, and what a task takes."""
     of = f" of {extents(stage.block)}" if stage.block else ""
-    lines = [f"{stage.name}: {count(stage.tasks, 'block')}{of}{_inside(stage)}, {show_size(stage.task_memory)} a task"]
-    if stage.device_memory:
-        lines[0] += f", {show_size(stage.device_memory)} on the device"
+    device = f", {show_size(stage.device_memory)} on the device" if stage.device_memory else ""
+    held = f"{show_size(stage.task_memory)} a task{device}"
+    return f"{stage.name}: {count(stage.tasks, 'block')}{of}{_inside(stage)}, {held}"
+
+
+def task_table(stage: Stage) -> list[str]:
+    """What a task holds, step by step."""
     held = task_rows(stage, stage.block, stage.tile)
     rows = [(row.name, *map(show_size, (row.inputs, row.result, row.scratch, row.others, row.total))) for row in held]
     rest = stage.task_memory - max(row.total for row in held)
     rows.append(("kept by malloc", "", "", "", "", show_size(rest)))
-    return lines + [f"  {line}" for line in columns([HEAD, *rows])]
+    return columns([HEAD, *rows])
 
 
 def _inside(stage: Stage) -> str:

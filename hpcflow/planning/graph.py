@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hpcflow.meta import Meta
 from hpcflow.planning.describe import halo
 from hpcflow.planning.stages import Stage
+from hpcflow.report.diagram import shape
 from hpcflow.secrets import redact
 from hpcflow.spec.flow import Flow, Node, Sink
 
@@ -64,6 +65,47 @@ def flow_graph(flow: Flow) -> dict[str, Any]:
     edges = [[name, node.name] for node in flow.nodes.values() for name in node.of]
     edges += [[name, f"sink:{sink.name}"] for sink in flow.sinks.values() for name in sink.of]
     return {"flow": flow.name, "about": flow.about, "nodes": nodes, "edges": edges, "stages": []}
+
+
+def branches(drawn: Mapping[str, Any], number: int) -> list[str]:
+    """What a stage reads, runs and writes, a line for each.
+
+    Parameters
+    ----------
+    drawn : mapping
+        The `graph` of a plan.
+    number : int
+        Of the stage.
+    """
+    stage, nodes = drawn["stages"][number], {node["id"]: node for node in drawn["nodes"]}
+    lines = []
+    for name in stage["reads"]:
+        node = nodes[name]
+        if node["kind"] == "source":
+            lines.append(f"reads {_described(node)}: {_held(node)}")
+        else:
+            lines.append(f"reads {name}, as an earlier stage leaves it")
+    lines += [_described(nodes[name]) for name in stage["steps"] if name in nodes]
+    lines += [
+        f"writes {_described(node)}" for node in nodes.values() if node["kind"] == "sink" and number in node["stages"]
+    ]
+    kept = [name for name in (*stage["writes"], *stage["steps"]) if nodes.get(name, {}).get("stored")]
+    return lines + [f"keeps {name} for later stages" for name in dict.fromkeys(kept)]
+
+
+def endings(drawn: Mapping[str, Any]) -> list[str]:
+    """The documents that are made at the end, of what the stages left."""
+    of = {stop: start for start, stop in drawn["edges"]}
+    sinks = [node for node in drawn["nodes"] if node["kind"] == "sink" and not node["stages"]]
+    return [f"writes {_described(node)}, of {of[node['id']]}" for node in sinks]
+
+
+def _described(node: Mapping[str, Any]) -> str:
+    return f"{node['name']}: {' '.join(filter(None, (node['use'], node['params'])))}"
+
+
+def _held(node: Mapping[str, Any]) -> str:
+    return f"{shape(node['shape'], node['dims'])} {node['dtype']}".strip()
 
 
 def _homes(stages: tuple[Stage, ...]) -> dict[str, list[int]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 from hpcflow.errors import Fault, FlowError
 from hpcflow.meta import ArraySink, DocumentSink, Meta, Target, stored_bytes
@@ -14,10 +15,12 @@ from hpcflow.planning.blocks import needed
 from hpcflow.planning.describe import bytes_read, columns, count, stage_json, stage_lines
 from hpcflow.planning.device import Gpu
 from hpcflow.planning.draft import Draft
+from hpcflow.planning.graph import branches, endings, graph
 from hpcflow.planning.processes import MIB, TABLE, Base, base
 from hpcflow.planning.refusal import Limits, no_block, no_room
 from hpcflow.planning.stages import Stage, Write, is_reduction, meta_of
 from hpcflow.program.program import Step
+from hpcflow.report.diagram import svg
 from hpcflow.sinks.npy import NpyTarget
 from hpcflow.sizes import show_size
 from hpcflow.spec.flow import Flow, Sink
@@ -162,18 +165,30 @@ class Plan:
         each = max((stage.device_memory for stage in self.stages), default=0)
         return {"per_task": each, "peak": self.device_memory, "budget": self.gpu.budget}
 
+    def _repr_html_(self) -> str:
+        return f"{svg(graph(self))}<pre>{escape(str(self))}</pre>"
+
     def __str__(self) -> str:
+        drawn = graph(self)
+        lines = [self.head()]
+        for number, stage in enumerate(self.stages):
+            lines += ["", *stage_lines(stage, branches(drawn, number))]
+        return "\n".join([*lines, *self.rest(drawn)])
+
+    def head(self) -> str:
+        """Its size, in a line."""
         head = f"{self.flow.name}: {count(self.tasks, 'block')} in {count(len(self.stages), 'stage')}"
-        lines = [f"{head}, reads {show_size(self.bytes_read)}, writes {show_size(self.bytes_written)}"]
-        for stage in self.stages:
-            lines += ["", *stage_lines(stage)]
+        return f"{head}, reads {show_size(self.bytes_read)}, writes {show_size(self.bytes_written)}"
+
+    def rest(self, drawn: Mapping[str, Any]) -> list[str]:
+        """What there is to say beyond its stages: documents, memory, outputs, advice."""
+        lines = ["", *endings(drawn)] if endings(drawn) else []
         lines += ["", *columns(self._memory_rows())]
         lines += ["", *(f"{one.name} \N{RIGHTWARDS ARROW} {one.path}: {one.meta}" for one in self.outputs)]
         if self.scratch:
             used = show_size(sum(stored_bytes(target) for target in self.scratch))
             lines.append(f"{used} in {self.run_dir / 'stages'} between the stages, removed at the end")
-        lines += [text for one in self.advice for text in ("", str(one))]
-        return "\n".join(lines)
+        return lines + [text for one in self.advice for text in ("", str(one))]
 
     def _memory_rows(self) -> list[tuple[str, str]]:
         base = self.base

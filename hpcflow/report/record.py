@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-REPORT, HISTORY = "report.json", "history.json"
+REPORT, HISTORY, PAGE = "report.json", "history.json", "report.html"
 """What a run leaves in its folder for other programs, and what its page is drawn from as well."""
 PACKAGES = ("hpcflow", "dask", "distributed", "numpy", "scipy", "zarr", "torch")
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hpcflow.errors import RunError
-from hpcflow.sinks._parts import PARTIAL, leftovers, sync, sync_one
+from hpcflow.sinks._parts import PARTIAL, leftovers, store, sync, sync_one
 
 _OLD = ".hpcflow-replaced"
+SIGNATURE = "hpcflow"
+"""The attribute that says where an array came from."""
 
 
 def cleared(path: str) -> None:
@@ -32,6 +36,25 @@ def taken_over(path: str, part: str, key: str) -> None:
 def there(path: str, part: str) -> str:
     """The folder as it is now: unfinished or finished."""
     return part if Path(part).is_dir() else path
+
+
+def sign(folder: str, provenance: Mapping[str, Any] | None) -> None:
+    """Put where it came from among the attributes of what stands in a folder, unless it says so already."""
+    if provenance is None:
+        return
+    before = Path(folder, "zarr.json").read_bytes()
+    document = json.loads(before)
+    document["attributes"] = {**document.get("attributes", {}), SIGNATURE: provenance}
+    after = json.dumps(document, indent=2).encode()
+    if after != before:
+        store(folder, "zarr.json", memoryview(after))
+
+
+def unsigned(document: bytes) -> Any:
+    """Metadata as JSON values, without where it came from."""
+    found = json.loads(document)
+    found.get("attributes", {}).pop(SIGNATURE, None)
+    return found
 
 
 def published(path: str, part: str, *, fenced: bool) -> None:

@@ -54,11 +54,12 @@ class Layout:
         }
 
     def stands(self, folder: str) -> bool:
-        """Whether an array with exactly this metadata is in a folder."""
+        """Whether an array with exactly this metadata is in a folder, whatever is said of it there."""
         import zarr  # noqa: PLC0415
 
         try:
-            return bool(zarr.open_array(folder, mode="r", zarr_format=3).metadata == _metadata(self))
+            found = zarr.open_array(folder, mode="r", zarr_format=3).metadata
+            return bool(found.update_attributes({}) == _metadata(self).update_attributes({}))
         except (OSError, ValueError, KeyError, TypeError):
             return False
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -25,6 +26,11 @@ class Table:
     labels: str | None
     writer: Callable[[Any, Any], Any]
     """``(path, schema)`` to a context manager with `write`, which takes record batches."""
+    provenance: Mapping[str, Any] | None = None
+
+    def signed(self, provenance: Mapping[str, Any]) -> Self:
+        """The same table, with its provenance in the metadata of its schema, if the format has any."""
+        return replace(self, provenance=provenance)
 
     def views(self, metas: Sequence[Meta]) -> list[Meta]:
         """All of every input."""
@@ -44,10 +50,15 @@ class Table:
         """Write the table; gives a short one of first labels to print."""
         names = class_names(self.labels) if self.labels else None
         layout = Layout(tuple(columns), names)
-        with published(self.path) as part, self.writer(part, layout.schema()) as writer:
+        with published(self.path) as part, self.writer(part, self._described(layout.schema())) as writer:
             for batch in layout.batches():
                 writer.write(batch)
         return first_labels(columns[0], names or ())
+
+    def _described(self, schema: Any) -> Any:
+        if self.provenance is None:
+            return schema
+        return schema.with_metadata({"hpcflow": json.dumps(self.provenance, sort_keys=True)})
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -18,7 +18,7 @@ from hpcflow.namespace import Array, host
 from hpcflow.parameters import Positive, PositiveInt
 from hpcflow.regions import Region, Shape, tiles, whole
 from hpcflow.registry import sink
-from hpcflow.sinks._folders import cleared, published, taken_over, there
+from hpcflow.sinks._folders import cleared, published, sign, taken_over, there, unsigned
 from hpcflow.sinks._layout import Codec, Layout, chunked, lengths, numeric, together
 from hpcflow.sinks._parts import part_of, store
 from hpcflow.sinks._pyramid import Method, half, halved, shrunk
@@ -56,6 +56,11 @@ class OmeZarrTarget:
     name: str
     key: str = field(default="", compare=False)
     run: str = field(default="", compare=False)
+    provenance: Mapping[str, Any] | None = field(default=None, compare=False)
+
+    def signed(self, provenance: Mapping[str, Any]) -> Self:
+        """The same folder, with its provenance among the attributes when it is finished."""
+        return replace(self, provenance=provenance)
 
     @property
     def meta(self) -> Meta:
@@ -148,8 +153,8 @@ class OmeZarrTarget:
         taken_over(self.path, self.part, self.key)
         root = there(self.path, self.part)
         try:
-            same = Path(root, "zarr.json").read_bytes() == bytes(self._document())
-        except OSError:
+            same = unsigned(Path(root, "zarr.json").read_bytes()) == unsigned(bytes(self._document()))
+        except (OSError, ValueError, AttributeError):
             return False
         return same and all(level.stands(f"{root}/{number}") for number, level in enumerate(self.levels))
 
@@ -181,6 +186,7 @@ class OmeZarrTarget:
         """Make the smallest levels, and give the folder its name."""
         if Path(self.part).is_dir():
             self._smaller(self.part)
+        sign(there(self.path, self.part), self.provenance)
         published(self.path, self.part, fenced=bool(self.key))
 
     def _smaller(self, root: str) -> None:
@@ -212,6 +218,7 @@ class OmeZarrTarget:
     def restore(self) -> None:
         """Write the metadata as it was, and make the smallest levels again."""
         store(self.path, "zarr.json", self._document())
+        sign(self.path, self.provenance)
         for number, level in enumerate(self.levels):
             Path(self.path, str(number)).mkdir(exist_ok=True)
             level.restore(f"{self.path}/{number}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from hpcflow.digests import digest_file
 from hpcflow.errors import Mismatch
@@ -13,7 +14,7 @@ from hpcflow.namespace import Array
 from hpcflow.parameters import PositiveInt
 from hpcflow.regions import Region, Shape
 from hpcflow.registry import sink
-from hpcflow.sinks._folders import cleared, published, taken_over, there
+from hpcflow.sinks._folders import cleared, published, sign, taken_over, there
 from hpcflow.sinks._layout import Codec, Layout, chunked, lengths, numeric, together
 from hpcflow.sinks._parts import part_of
 
@@ -33,6 +34,11 @@ class ZarrTarget:
     codec: Codec = "auto"
     key: str = field(default="", compare=False)
     run: str = field(default="", compare=False)
+    provenance: Mapping[str, Any] | None = field(default=None, compare=False)
+
+    def signed(self, provenance: Mapping[str, Any]) -> Self:
+        """The same folder, with its provenance among the attributes when it is finished."""
+        return replace(self, provenance=provenance)
 
     def owned(self, key: str, run: str) -> Self:
         """The same folder, written by one run, from a stage with this key."""
@@ -78,6 +84,7 @@ class ZarrTarget:
 
     def finish(self) -> None:
         """Make sure that every chunk is on the disk, then give the folder its name."""
+        sign(there(self.path, self.part), self.provenance)
         published(self.path, self.part, fenced=bool(self.key))
 
     def documents(self) -> dict[str, str]:
@@ -87,6 +94,7 @@ class ZarrTarget:
     def restore(self) -> None:
         """Write the metadata as it was."""
         self.layout.restore(self.path)
+        sign(self.path, self.provenance)
 
 
 @dataclass(frozen=True)
