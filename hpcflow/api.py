@@ -26,6 +26,7 @@ from hpcflow.leaving import last_words
 from hpcflow.planning.device import Gpu
 from hpcflow.planning.plan import Plan, make_plan
 from hpcflow.report.history import History
+from hpcflow.report.notebook import Cell, in_notebook
 from hpcflow.report.record import Report
 from hpcflow.sizes import parse_share, parse_size
 from hpcflow.spec.flow import Flow
@@ -152,7 +153,7 @@ def run(
         Seconds that one block may take before its worker is taken to hang; by default thirty
         times what the slowest block took, and at least five minutes.
     progress : Progress, optional
-        Is told what happens.
+        Is told what happens; in a notebook, a bar for each stage where it is left out.
 
     Returns
     -------
@@ -171,7 +172,7 @@ def run(
     where = profile(cluster, workers=workers, threads=threads, dashboard=dashboard)
     planned = _plan(_loaded(flow, params), where, memory, run_dir)
     outputs = [str(planned.run_dir), *(output.path for output in planned.outputs)]
-    shown = progress or Silent()
+    shown = progress or (Cell() if in_notebook() else Silent())
     with owned(planned.flow.name, outputs), MemoryWatch(history.holds) as watch, ExitStack() as last:
         told = Noting(shown, history.event, lambda: watch.now)
         record = Record(planned, begun, watch, Outcome(history=history))

@@ -77,6 +77,7 @@ class Record:
             error=None if error is None else redact(error),
             versions=versions(),
             printed=tuple(outcome.printed),
+            page=str(planned.run_dir / PAGE),
         )
         report.write(planned.run_dir)
         self.written = True

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hpcflow.meta import Meta
 from hpcflow.planning.describe import halo
 from hpcflow.planning.stages import Stage
 from hpcflow.report.diagram import shape
-from hpcflow.secrets import redact
-from hpcflow.spec.flow import Flow, Node, Sink
+from hpcflow.spec.drawing import node_json
+from hpcflow.spec.flow import Sink
 
 if TYPE_CHECKING:
     from hpcflow.planning.plan import Plan
-
-LONGEST = 60
-"""Characters of a parameter's value that are shown."""
 
 
 def graph(plan: Plan) -> dict[str, Any]:
@@ -33,7 +29,7 @@ def graph(plan: Plan) -> dict[str, Any]:
     homes = _homes(plan.stages)
     stored = {name for stage in plan.stages for name in stage.sources if flow.nodes[name].source is None}
     nodes = [
-        _node(
+        node_json(
             node,
             "source" if node.source is not None else "step",
             of=flow,
@@ -47,7 +43,7 @@ def graph(plan: Plan) -> dict[str, Any]:
     metas = {output.name: output.meta for output in plan.outputs}
     for sink in flow.sinks.values():
         numbers = [i for i, stage in enumerate(plan.stages) if _writes(stage, sink)]
-        nodes.append(_node(sink, "sink", of=flow, meta=metas.get(sink.name), stages=numbers))
+        nodes.append(node_json(sink, "sink", of=flow, meta=metas.get(sink.name), stages=numbers))
         edges += [[name, f"sink:{sink.name}"] for name in sink.of]
     return {
         "flow": flow.name,
@@ -56,15 +52,6 @@ def graph(plan: Plan) -> dict[str, Any]:
         "edges": edges,
         "stages": [_stage(stage) for stage in plan.stages],
     }
-
-
-def flow_graph(flow: Flow) -> dict[str, Any]:
-    """The same of a flow that is not planned: without stages."""
-    nodes = [_node(n, "source" if n.source is not None else "step", of=flow, meta=n.meta) for n in flow.nodes.values()]
-    nodes += [_node(sink, "sink", of=flow, meta=flow.nodes[sink.of[0]].meta) for sink in flow.sinks.values()]
-    edges = [[name, node.name] for node in flow.nodes.values() for name in node.of]
-    edges += [[name, f"sink:{sink.name}"] for sink in flow.sinks.values() for name in sink.of]
-    return {"flow": flow.name, "about": flow.about, "nodes": nodes, "edges": edges, "stages": []}
 
 
 def branches(drawn: Mapping[str, Any], number: int) -> list[str]:
@@ -119,61 +106,6 @@ def _homes(stages: tuple[Stage, ...]) -> dict[str, list[int]]:
 
 def _writes(stage: Stage, sink: Sink) -> bool:
     return any(write.target.path == sink.sink.path for write in stage.writes)
-
-
-def _node(
-    node: Node | Sink, kind: str, *, of: Flow, meta: Meta | None, stages: list[int] | None = None, stored: bool = False
-) -> dict[str, Any]:
-    return {
-        "id": f"sink:{node.name}" if kind == "sink" else node.name,
-        "name": node.name,
-        "kind": kind,
-        "use": node.use,
-        "params": _params(node, of),
-        "shape": list(meta.shape) if meta else None,
-        "dtype": _dtype(meta),
-        "dims": list(meta.dims) if meta else [],
-        "stages": stages or [],
-        "stored": stored,
-    }
-
-
-def _params(node: Node | Sink, flow: Flow) -> str:
-    """The parameters that the flow gives, in short; axes by their names."""
-    dims = flow.nodes[node.of[0]].meta.dims if node.of and flow.nodes[node.of[0]].meta else ()  # type: ignore[union-attr]
-    given = {name: value for name, value in node.params.items() if name in node.places and name != "dims"}
-    if set(given) == {"expr"}:
-        return _short(str(given["expr"]))
-    return ", ".join(
-        _value(name, value, dims) if name == "path" else f"{name} {_value(name, value, dims)}"
-        for name, value in given.items()
-    )
-
-
-def _value(name: str, value: Any, dims: tuple[str | None, ...]) -> str:
-    if name in ("axis", "axes"):
-        axes = value if isinstance(value, (tuple, list)) else [value]
-        named = [
-            str(dims[axis]) if isinstance(axis, int) and -len(dims) <= axis < len(dims) and dims[axis] else str(axis)
-            for axis in axes
-        ]
-        return " ".join(named)
-    if isinstance(value, Mapping):
-        return _short(", ".join(f"{key}: {one}" for key, one in value.items()))
-    if isinstance(value, (tuple, list)):
-        return _short(" ".join(map(str, value)))
-    return _short(str(value))
-
-
-def _short(text: str) -> str:
-    text = redact(text)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-
-
-def _dtype(meta: Meta | None) -> str | None:
-    if meta is None:
-        return None
-    return "records of " + ", ".join(meta.dtype.names) if meta.dtype.names else str(meta.dtype)
 
 
 def _stage(stage: Stage) -> dict[str, Any]:

@@ -8,9 +8,14 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from hpcflow.sizes import show_size
 
 REPORT, HISTORY, PAGE = "report.json", "history.json", "report.html"
 """What a run leaves in its folder for other programs, and what its page is drawn from as well."""
+LISTED = 10
+"""Bad items that a notebook shows."""
 PACKAGES = ("hpcflow", "dask", "distributed", "numpy", "scipy", "zarr", "torch")
 
 
@@ -36,10 +41,34 @@ class Report:
     versions: dict[str, str] = field(default_factory=dict)
     printed: tuple[str, ...] = field(default=(), repr=False)
     """What the sinks have to say on standard output."""
+    page: str = field(default="", repr=False)
+    """The file that shows the run, relative to where it ran."""
 
     def to_json(self) -> dict[str, Any]:
         """As it is written to ``report.json``."""
-        return {name: value for name, value in self.__dict__.items() if name != "printed"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("printed", "page")}
+
+    def _repr_html_(self) -> str:
+        tasks, memory = self.tasks, self.memory
+        rows = [
+            ("time", f"{self.seconds['total']:.1f} s"),
+            ("blocks", ", ".join(f"{tasks[one]:,} {one}" for one in ("executed", "reused", "retried") if tasks[one])),
+            (
+                "memory",
+                f"{show_size(memory['measured_peak'])} at peak, {show_size(memory['projected_peak'])} projected",
+            ),
+            *(("output", str(output["path"])) for output in self.outputs),
+            *(("set apart", f"{one['item']}: {one['reason']}") for one in self.quarantine[:LISTED]),
+            ("set apart", f"{len(self.quarantine):,} in all" if len(self.quarantine) > LISTED else ""),
+            ("error", self.error or ""),
+        ]
+        cells = "".join(
+            f"<tr><td style='text-align:left'>{name}</td><td style='text-align:left'>{escape(text)}</td></tr>"
+            for name, text in rows
+            if text
+        )
+        link = f"<a href={quoteattr(self.page)}>the whole report</a>" if self.page else ""
+        return f"<b>{escape(self.flow)}: {escape(self.status)}</b><table>{cells}</table>{link}"
 
     def write(self, run_dir: Path) -> None:
         """Write ``report.json``: whole or not at all."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from xml.sax.saxutils import escape
 
 from hpcflow.errors import Fault, Location
 from hpcflow.meta import ArraySink, DocumentSink, Meta, Source
+from hpcflow.report.diagram import svg
+from hpcflow.spec.drawing import flow_graph
 
 
 @dataclass(frozen=True)
@@ -61,3 +64,7 @@ class Flow:
     block: tuple[int, ...] | None = None
     """The extents of a task's block along the leading axes; `None` lets the planner choose."""
     warnings: tuple[Fault, ...] = ()
+
+    def _repr_html_(self) -> str:
+        about = f"<p>{escape(self.about)}</p>" if self.about else ""
+        return f"<b>{escape(self.name)}</b>{about}{svg(flow_graph(self))}"
