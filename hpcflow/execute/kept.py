@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,8 @@ class Kept:
         copy = self.run_dir / "flow.yaml"
         flow = loads(copy.read_text(encoding="utf-8"), str(copy), self.params)
         if flow_key(flow) == self.key:
-            return flow
+            # Its outputs say where they came from: the flow's own file, not this copy.
+            return replace(flow, file=self.file)
         if Path(self.file).exists():
             flow = load(self.file)
             if flow_key(flow) == self.key:
