@@ -16,7 +16,7 @@ WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 216, 66, 24, 34, 16
 BEND = 20
 """Width of the place at which an edge passes a row."""
 SWEEPS = 8
-LETTERS = {"name": 24, "small": 34}
+LETTERS = {"name": 24, "small": 34, "round": 29}
 """Characters that fit into a node, by the size of the text."""
 LIGHT = ("#dbeafe", "#dcfce7", "#fef3c7", "#fae8ff", "#ffe4e6", "#cffafe", "#e2e8f0", "#fed7aa")
 DARK = ("#1e3a5f", "#1d4a33", "#574412", "#4d2456", "#5c2131", "#164a56", "#374151", "#5f3615")
@@ -217,10 +217,10 @@ def _node(place: _Place, graph: Mapping[str, Any]) -> str:
     about = [f"{node['name']}: {use}", " ".join(held), *(graph["stages"][i]["name"] for i in stages)]
     dashed = ' stroke-dasharray="5 3"' if node["kind"] == "sink" and not stages else ""
     lines = [("name", node["name"], 21), ("", use, 38), ("", " ".join(filter(None, held)), 54)]
+    small = "round" if node["kind"] == "source" else "small"
     middle = f'x="{place.x:.1f}" text-anchor="middle"'
-    text = "".join(
-        f'<text class="{kind}" {middle} y="{top + y:.1f}">{escape(_cut(line, kind))}</text>' for kind, line, y in lines
-    )
+    cut = [(kind, escape(_cut(line, kind or small)), top + y) for kind, line, y in lines]
+    text = "".join(f'<text class="{kind}" {middle} y="{y:.1f}">{line}</text>' for kind, line, y in cut)
     box = f'x="{left:.1f}" y="{top:.1f}" width="{WIDTH}" height="{HEIGHT}" rx="{corner}"'
     return f'<g><title>{escape(chr(10).join(about))}</title><rect class="{fill}" {box}{dashed}/>{text}</g>'
 
@@ -232,5 +232,5 @@ def shape(extents: Sequence[int] | None, dims: Sequence[str | None]) -> str:
 
 
 def _cut(text: str, kind: str) -> str:
-    most = LETTERS["name" if kind else "small"]
+    most = LETTERS[kind]
     return text if len(text) <= most else text[: most - 1] + "…"

