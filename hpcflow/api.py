@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
@@ -31,9 +31,6 @@ from hpcflow.report.record import Report
 from hpcflow.sizes import parse_share, parse_size
 from hpcflow.spec.flow import Flow
 from hpcflow.spec.validate import load as load_flow
-
-if TYPE_CHECKING:
-    from hpcflow.execute.arrays import Arrays
 
 SHARE_OF_FREE_MEMORY = 0.7
 
@@ -267,7 +264,9 @@ def verify(output: str | os.PathLike[str], *, repair: bool = False, progress: Pr
     return found.after(examine(output))
 
 
-def build(flow: Flow | str | os.PathLike[str], params: Mapping[str, Any] | None = None) -> Arrays:
+def build(
+    flow: Flow | str | os.PathLike[str], params: Mapping[str, Any] | None = None, *, xarray: bool = False
+) -> Mapping[str, Any]:
     """Every node of a flow as an ordinary lazy `dask.array.Array`, by name.
 
     Parameters
@@ -275,13 +274,21 @@ def build(flow: Flow | str | os.PathLike[str], params: Mapping[str, Any] | None 
     flow : Flow or path
     params : mapping, optional
         As for `load`, where `flow` is a path.
+    xarray : bool
+        Give `xarray.DataArray`s around them, with the names of the axes, and the coordinates that
+        sources bring (`from: xarray`) as far as the steps keep them.
 
     Returns
     -------
-    mapping of str to dask.array.Array
+    mapping of str to dask.array.Array or xarray.DataArray
         ``hpcflow.build(flow)["smooth"]``; nothing is read before it is computed.
     """
+    loaded = _loaded(flow, params)
+    if xarray:
+        from hpcflow.execute.labels import Labelled  # noqa: PLC0415
+
+        return Labelled(loaded)
     # `dask.array` brings pandas and xarray where they are installed: half a second and 60 MiB that no run needs.
     from hpcflow.execute.arrays import Arrays  # noqa: PLC0415
 
-    return Arrays(_loaded(flow, params))
+    return Arrays(loaded)

@@ -1,0 +1,1 @@
+"""An op, a source and a model for hpcflow."""
