@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 900.0
+LIMIT = 420.0
 """Seconds after which a round is taken to hang."""
 # Some machines set these for old OpenBLAS builds, which fail on their processors. They would
 # make a current NumPy slow, for all entries alike.

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.benchmarks import answers, data
@@ -92,6 +92,7 @@ def test_difference_of_bytes(tmp_path, monkeypatch):
     assert answers.difference(array, tmp_path / "kept.npy", "bytes") == 0.1
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=3), st.floats(0.001, 100), min_size=1), st.floats(-10, 500))
 def test_rounds_are_shared_out_fairly(each, left):
     """Within the time where the fewest do; nobody gets less than one who is slower."""

@@ -25,6 +25,7 @@ row = Row(
     inputs=lambda size: {"plane": data.npy((size.side, size.side))},
     reference="SciPy",
     reaches=(Reach(5, CHAIN),),
+    share=0.7,
 )
 ROWS = (row,)
 

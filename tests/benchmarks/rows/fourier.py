@@ -23,6 +23,7 @@ row = Row(
     inputs=lambda size: {"plane": data.zarr((size.side,) * 2, (size.chunk,) * 2, "float32", codec=False)},
     reference=WHOLE,
     reaches=(Reach(3, "dask.array, two passes"), Reach(0.6, WHOLE)),
+    share=0.7,
 )
 ROWS = (row,)
 

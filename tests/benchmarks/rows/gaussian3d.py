@@ -28,7 +28,7 @@ row = Row(
     reference=DASK,
     reaches=(Reach(3, DASK), Reach(3, "Cubed"), Reach(0.85, CODECS)),
     tolerance=3e-4,  # one grey level
-    share=2,
+    share=1.5,
 )
 ROWS = (row,)
 

@@ -32,6 +32,7 @@ row = Row(
     inputs=inputs,
     reference="SciPy",
     reaches=(Reach(10, "dask-image"), Reach(0.8, BY_HAND)),
+    share=0.7,
 )
 ROWS = (row,)
 

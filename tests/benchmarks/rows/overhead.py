@@ -27,7 +27,7 @@ row = Row(
     inputs=lambda size: {"x": data.npy((size.blocks * size.block,))},
     reference=THREADS,
     reaches=(Reach(1, PLAN, "at most"), Reach(2, THREADS), Reach(2, LOCAL, ours=OURS)),
-    share=1.5,
+    share=2.5,
 )
 ROWS = (row,)
 

@@ -146,7 +146,7 @@ def made(model: str, title: str, reaches: tuple[Reach, ...], needs: tuple[str, .
         reaches=reaches,
         tolerance=0.005,  # of the labels
         differ="labels",
-        share=2,
+        share=4,
     )
     for name, engine in ENGINES.items():
         needed = {"compile": ("torch",), "onnxruntime": ("torch", "onnxruntime", "onnxscript")}
@@ -158,8 +158,12 @@ def made(model: str, title: str, reaches: tuple[Reach, ...], needs: tuple[str, .
             command=name == "hpcflow",
             needs=(*needs, *needed.get(engine.get("engine", ""), ("torch",))),
             tolerance=0.1 if "precision" in engine else None,
-            # An export or a compilation takes half a minute, once: too much for a test.
-            sizes=("full", "quick") if engine else ("full", "quick", "toy"),
+            # An export takes half a minute, once: too much for a test; compiling takes longer still.
+            sizes=("full",)
+            if "compile" in engine.values()
+            else ("full", "quick")
+            if engine
+            else ("full", "quick", "toy"),
         )
     row.peer(loops, "torch", *needs)(partial(loop, workers=0))
     row.peer("DataLoader loop, 2 workers", "torch", *needs, sizes=("full", "quick"))(partial(loop, workers=2))

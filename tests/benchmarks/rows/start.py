@@ -28,6 +28,7 @@ row = Row(
     inputs=lambda size: {"x": data.npy((size.mib * 2**18,))},
     reference=DASK,
     reaches=(Reach(1, DASK, ours="hpcflow, command"),),
+    share=0.7,
 )
 ROWS = (row,)
 
