@@ -85,7 +85,8 @@ def op(
         ``(**params)`` that gives this.
     prepare : callable, optional
         ``(read, *metas, **params) -> JSON values``, called once on a worker before the first
-        block; `read(region)` gives any part of the first input. The function gets what it
+        block; `read(region)` gives any part of the first input, and `read.state(region)` what tells
+        that it is as it was. The function gets what it
         returns as `prepared`, and it is part of every block's key.
     identity : callable, optional
         ``(**params) -> JSON values`` of what else the result depends on: a file's digest.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from hpcflow.digests import digest_json
 from hpcflow.errors import BadItem, HpcflowError
 from hpcflow.execute.block import Failure
-from hpcflow.execute.reading import Reader
+from hpcflow.execute.reading import Reader, state_of
+from hpcflow.execute.receipts import stage_key
 from hpcflow.namespace import Array
 from hpcflow.operation import accepted
 from hpcflow.planning.stages import Stage
@@ -32,20 +35,38 @@ def prepare(stage: Stage) -> dict[str, Any] | Failure:
         # Steps before this one are prepared by now: they may be what its sample is made by.
         so_far = with_prepared(stage, found)
 
-        def read(region: Region, stage: Stage = so_far, node: str = step.of[0]) -> Array:
-            wanted = {node: region}
-            bounds = stage.program.bounds(wanted)
-            return evaluate(stage.program, wanted, Reader(stage, bounds, None), bounds=bounds)[node]
-
         metas = [stage.program.metas[name] for name in step.of]
         try:
-            found[step.name] = prepares(read, *metas, **accepted(prepares, step.params))
+            found[step.name] = prepares(_Input(so_far, step.of[0]), *metas, **accepted(prepares, step.params))
         except StepError as error:
             return Failure(error.node, error.message)
         except (HpcflowError, OSError) as error:
             item = error.item if isinstance(error, BadItem) else None
             return Failure(step.name, str(error), item)
     return found
+
+
+@dataclass(frozen=True)
+class _Input:
+    """A step's first input."""
+
+    stage: Stage
+    node: str
+
+    def __call__(self, region: Region) -> Array:
+        """The part in this region."""
+        wanted = {self.node: region}
+        bounds = self.stage.program.bounds(wanted)
+        return evaluate(self.stage.program, wanted, Reader(self.stage, bounds, None), bounds=bounds)[self.node]
+
+    def state(self, region: Region) -> str:
+        """What tells, without reading it, that this part is as it was."""
+        needed = self.stage.program.bounds({self.node: region}).regions
+        return digest_json([self._key, [state_of(self.stage, name, needed) for name in self.stage.sources]])
+
+    @cached_property
+    def _key(self) -> str:
+        return stage_key(self.stage)
 
 
 def with_prepared(stage: Stage, found: Mapping[str, Any]) -> Stage:

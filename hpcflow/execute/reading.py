@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -118,6 +118,11 @@ def _turns(want: tuple[int, int], held: tuple[int, int], extent: int) -> int:
 
 def state(stage: Stage, name: str, region: Region) -> str:
     """What tells, without reading it, that a source's part of a block is as it was."""
+    return state_of(stage, name, stage.program.bounds(stage.wanted(region)).regions)
+
+
+def state_of(stage: Stage, name: str, regions: Mapping[str, Region]) -> str:
+    """The same of these regions, by node."""
     source = stage.sources[name]
     key: str | None = getattr(source, "key", None)
     if key is not None:
@@ -125,7 +130,7 @@ def state(stage: Stage, name: str, region: Region) -> str:
     seen: Callable[[Region], str] | None = getattr(source, "state", None)
     if seen is None:
         return digest_json(source.identity)
-    needed = stage.program.bounds(stage.wanted(region)).regions.get(name)
+    needed = regions.get(name)
     if needed is None:
         return ""
     return seen(

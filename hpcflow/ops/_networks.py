@@ -3,30 +3,103 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from pydantic import Field
 
-from hpcflow.digests import buffer, digest
-from hpcflow.errors import Mismatch, RunError
+from hpcflow.digests import digest
+from hpcflow.errors import BadItem, Mismatch, RunError
+from hpcflow.meta import Meta
 from hpcflow.models._archive import SUFFIXES, Archive
 from hpcflow.models._engines import BASE, MAKING, Use, artefact, check, is_kept, network
 from hpcflow.models._kept import kept
-from hpcflow.models.base import Model
+from hpcflow.models.base import Model, Network
 from hpcflow.namespace import Array, Namespace
 from hpcflow.operation import accepted
+from hpcflow.regions import Region
 from hpcflow.registry import function, names
 
 SHA256 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+Given = Mapping[str, Any]
+"""An op's parameters, as geometry functions get them."""
 CALIBRATED, CHECKED = 32, 96
 """Items of the input that int8 is calibrated on, and others that it is then held against float32 on."""
+
+
+class Input(Protocol):
+    """An op's input, before the first block."""
+
+    def __call__(self, region: Region) -> Array:
+        """The part in this region."""
+
+    def state(self, region: Region) -> str:
+        """What tells, without reading it, that this part is as it was."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How an op shows its input to a network; all else that the planner asks of such an op follows from that."""
+
+    seen: Callable[[Meta, Given], Meta]
+    """What the network gets, items along the first axis."""
+    parts: Callable[[Meta, Given], Iterable[tuple[Region, Region]]]
+    """A sample of the input, evenly spaced: a region of it, and the region of the result that it is for."""
+    items: Callable[[Array, Region, Meta, Given], Iterable[Array]]
+    """Items in such a part, for such a region of the result."""
+
+    def use(self, meta: Meta, given: Given, device: str = "cpu", ranges: str = "") -> Use:
+        """How the network is run on an input with this meta."""
+        seen = self.seen(meta, given)
+        engine, precision, batch = given["engine"], given["precision"], given["batch"]
+        return Use(device, engine, precision, seen.shape[1:], seen.dtype.name, batch, ranges)
+
+    def held(self, meta: Meta, **given: Any) -> int:
+        """Bytes of a process that has loaded the engine and, once, of the one that makes the network ready for it."""
+        use = self.use(meta, given)
+        making = use.engine != "torch" and not is_kept(_model(given), use)
+        return BASE[use.engine] + making * MAKING
+
+    def prepare(self, read: Input, meta: Meta, **given: Any) -> str:
+        """Make the network ready for its engine; the ranges of its tensors for int8."""
+        parts = list(self.parts(meta, given))
+
+        def sample() -> list[Array]:
+            found: list[Array] = []
+            for needed, made in parts:
+                with suppress(BadItem):
+                    found.extend(self.items(read(needed), made, meta, given))
+            if not found:
+                raise RunError("expected some good items to calibrate int8 on, found none")
+            return found
+
+        def state() -> str:
+            return digest([read.state(needed).encode() for needed, _ in parts])
+
+        return ready(_model(given), self.use(meta, given), sample, state, given["agreement"])
+
+    def network(self, meta: Meta, given: Given, xp: Namespace, prepared: Any) -> Network:
+        """The network ready to run, in the memory that `xp` computes in."""
+        if given["precision"] == "int8" and not prepared:
+            raise Mismatch(
+                "expected int8 to be calibrated before the first block, found no ranges", parameter="precision"
+            )
+        return network(_model(given), self.use(meta, given, device_of(xp), prepared or ""))
+
+
+def _model(given: Given) -> Model:
+    return find(given["model"], given.get("weights"), given["sha256"])
+
+
+def identity(*, model: str, sha256: str | None, weights: str | None = None) -> str:
+    """The digest of the weights, or of the model file."""
+    return find(model, weights, sha256).digest
 
 
 def find(model: str, weights: str | None, sha256: str | None) -> Model:
@@ -69,13 +142,9 @@ def device_of(xp: Namespace) -> str:
     return "cpu" if xp.__name__ == "numpy" else "cuda"
 
 
-def base(model: Model, use: Use) -> int:
-    """Bytes of a process that has loaded the engine and, once, of the one that makes the network ready for it."""
-    making = use.engine != "torch" and not is_kept(model, use)
-    return BASE[use.engine] + making * MAKING
-
-
-def ready(model: Model, use: Use, sample: Callable[[], Sequence[Array]], agreement: float) -> str:
+def ready(
+    model: Model, use: Use, sample: Callable[[], Sequence[Array]], state: Callable[[], str], agreement: float
+) -> str:
     """Make the network ready for its engine, once for all blocks; the ranges of its tensors for int8.
 
     Parameters
@@ -84,6 +153,8 @@ def ready(model: Model, use: Use, sample: Callable[[], Sequence[Array]], agreeme
     use : Use
     sample : callable
         Gives some items of the flow's own input.
+    state : callable
+        Gives what tells that they are as they were: they are then not read again.
     agreement : float
         The least share of them that int8 must treat as float32 does.
 
@@ -98,9 +169,8 @@ def ready(model: Model, use: Use, sample: Callable[[], Sequence[Array]], agreeme
     path = artefact(model, exact)
     if use.precision != "int8":
         return ""
-    items = sample()
-    name = digest([path.name.encode(), *map(buffer, items)]) + ".json"
-    found = json.loads(kept("engines", name, partial(_calibrate, model, exact, items)).read_text())
+    name = digest([path.name.encode(), state().encode()]) + ".json"
+    found = json.loads(kept("engines", name, lambda out: _calibrate(model, exact, sample(), out)).read_text())
     if found["agreement"] < agreement:
         raise RunError(
             f"expected int8 to agree with float32 on {agreement:.2%} of a sample of the input, "
@@ -143,24 +213,3 @@ def in_batches(run: Callable[[Array], Array], items: Array, batch: int, xp: Name
 def spaced(count: int) -> list[int]:
     """Numbers of evenly spaced items, at most as many as calibration uses."""
     return sorted({round(i) for i in np.linspace(0, count - 1, min(count, CALIBRATED + CHECKED))})
-
-
-def ranges_of(precision: str, prepared: Any) -> str:
-    """The ranges that `prepare` has found."""
-    if precision == "int8" and not prepared:
-        raise Mismatch("expected int8 to be calibrated before the first block, found no ranges", parameter="precision")
-    return prepared or ""
-
-
-def collected(arrays: Iterable[Array | None]) -> list[Array]:
-    """Those that are there.
-
-    Raises
-    ------
-    RunError
-        Where none is.
-    """
-    found = [array for array in arrays if array is not None]
-    if not found:
-        raise RunError("expected some good items to calibrate int8 on, found none")
-    return found

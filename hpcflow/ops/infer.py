@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil, prod
 from typing import Any
 
-from hpcflow.errors import BadItem
 from hpcflow.meta import Meta
-from hpcflow.models._engines import Engine, Precision, Use, network
+from hpcflow.models._engines import Engine, Precision
 from hpcflow.namespace import Array, Namespace
-from hpcflow.ops._networks import (
-    SHA256,
-    Share,
-    base,
-    checked,
-    collected,
-    device_of,
-    find,
-    in_batches,
-    ranges_of,
-    ready,
-    spaced,
-)
+from hpcflow.ops._networks import SHA256, Given, Share, Shown, checked, find, identity, in_batches, spaced
 from hpcflow.parameters import PositiveInt
 from hpcflow.regions import Region, Shape, whole
 from hpcflow.registry import Reach, op
@@ -74,48 +61,14 @@ ITEM = 224 * 224 * 3
 """Elements of an item whose work is what its activations take; of other items it is not known."""
 
 
-def uses(meta: Meta, *, engine: Engine, precision: Precision, batch: int, device: str = "cpu", ranges: str = "") -> Use:
-    """How the model is run on an input with this meta."""
-    return Use(device, engine, precision, meta.shape[1:], meta.dtype.name, batch, ranges)
+def parts(meta: Meta, _: Given) -> Iterator[tuple[Region, Region]]:
+    """Single items."""
+    for index in spaced(meta.shape[0]):
+        one = ((index, index + 1), *whole(meta.shape)[1:])
+        yield one, one
 
 
-def held(
-    meta: Meta, *, model: str, weights: str | None, sha256: str | None, engine: Engine, precision: Precision, batch: int
-) -> int:
-    """Bytes of a process that has loaded the network."""
-    return base(find(model, weights, sha256), uses(meta, engine=engine, precision=precision, batch=batch))
-
-
-def prepare(
-    read: Callable[[Region], Array],
-    meta: Meta,
-    *,
-    model: str,
-    weights: str | None,
-    sha256: str | None,
-    engine: Engine,
-    precision: Precision,
-    batch: int,
-    agreement: float,
-) -> str:
-    """Make the network ready for its engine; the ranges of its tensors for int8."""
-
-    def item(index: int) -> Array | None:
-        try:
-            return read(((index, index + 1), *whole(meta.shape)[1:]))[0]
-        except BadItem:
-            return None
-
-    def sample() -> list[Array]:
-        return collected(map(item, spaced(meta.shape[0])))
-
-    use = uses(meta, engine=engine, precision=precision, batch=batch)
-    return ready(find(model, weights, sha256), use, sample, agreement)
-
-
-def identity(*, model: str, weights: str | None, sha256: str | None) -> str:
-    """The digest of the weights, or of the model file."""
-    return find(model, weights, sha256).digest
+SHOWN = Shown(seen=lambda meta, _: meta, parts=parts, items=lambda x, *_: x)
 
 
 @op(
@@ -124,8 +77,8 @@ def identity(*, model: str, weights: str | None, sha256: str | None) -> str:
     tile=False,
     scratch=scratch,
     work=work,
-    base=held,
-    prepare=prepare,
+    base=SHOWN.held,
+    prepare=SHOWN.prepare,
     identity=identity,
     version=2,
 )
@@ -180,6 +133,6 @@ def infer(
     scores: {op: infer, of: photos, model: efficientnet_lite0, engine: onnxruntime}
     """
     meta = metas[0] if metas else Meta(x.shape, x.dtype)
-    ranges = ranges_of(precision, prepared)
-    use = uses(meta, engine=engine, precision=precision, batch=batch, device=device_of(xp), ranges=ranges)
-    return in_batches(network(find(model, weights, sha256), use), x, batch, xp)
+    given: dict[str, Any] = {"model": model, "weights": weights, "sha256": sha256}
+    given |= {"engine": engine, "precision": precision, "batch": batch}
+    return in_batches(SHOWN.network(meta, given, xp, prepared), x, batch, xp)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice, product
 from math import ceil, prod
 from typing import Any, Literal
@@ -11,28 +11,16 @@ import numpy as np
 
 from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
-from hpcflow.models._engines import Engine, Precision, Use, network
+from hpcflow.models._engines import Engine, Precision
 from hpcflow.namespace import Array, Namespace
 from hpcflow.operation import accepted
-from hpcflow.ops._networks import (
-    SHA256,
-    Share,
-    base,
-    checked,
-    collected,
-    device_of,
-    find,
-    ranges_of,
-    ready,
-    spaced,
-)
+from hpcflow.ops._networks import SHA256, Given, Share, Shown, checked, find, identity, spaced
 from hpcflow.ops._tiles import PERIODIC, Line, lines
 from hpcflow.ops._windows import check_lengths
 from hpcflow.parameters import Axes, Axis, Boundary, NonNegativeInt, PerAxis, PositiveInt
 from hpcflow.regions import Interval, Region, Shape, shape_of
 from hpcflow.registry import Reach, op
 
-Given = Mapping[str, Any]
 GEOMETRY = ("axes", "tile", "depth", "step", "mode")
 
 
@@ -125,33 +113,8 @@ def work(meta: Meta, *, model: str, engine: Engine, shape: Shape, **given: Any) 
     return find(model, None, None).activations[engine] * paid / max(prod(shape), 1)
 
 
-def uses(meta: Meta, given: Given, device: str = "cpu", ranges: str = "") -> Use:
-    """How the model is run on windows of an input with this meta."""
-    window = seen(meta, given)
-    return Use(device, given["engine"], given["precision"], window.shape[1:], window.dtype.name, given["batch"], ranges)
-
-
-def held(meta: Meta, *, model: str, sha256: str | None, **given: Any) -> int:
-    """Bytes of a process that has loaded the network."""
-    return base(find(model, None, sha256), uses(meta, given))
-
-
-def identity(*, model: str, sha256: str | None) -> str:
-    """The digest of the model file."""
-    return find(model, None, sha256).digest
-
-
-def prepare(read: Callable[[Region], Array], meta: Meta, *, model: str, sha256: str | None, **given: Any) -> str:
-    """Make the network ready for its engine; the ranges of its tensors for int8."""
-
-    def sample() -> list[Array]:
-        return collected(_sampled(read, meta, given))
-
-    return ready(find(model, None, sha256), uses(meta, given), sample, given["agreement"])
-
-
-def _sampled(read: Callable[[Region], Array], meta: Meta, given: Given) -> Iterator[Array]:
-    """The windows of some tiles, evenly spaced over the array."""
+def parts(meta: Meta, given: Given) -> Iterator[tuple[Region, Region]]:
+    """Single tiles, with what the network sees around them."""
     cuts = cut(meta, given)
     sizes = [cuts[axis].tile if axis in cuts else 1 for axis in range(meta.ndim)]
     if given["channels"] is not None:
@@ -163,8 +126,15 @@ def _sampled(read: Callable[[Region], Array], meta: Meta, given: Given) -> Itera
         one = reach(out, [meta], **accepted(reach, given))
         (needs,) = one.needs
         assert needs is not None
-        for window, _, _ in _windows(read(needs), one.made, meta, given, np):
-            yield window
+        yield needs, one.made
+
+
+def items(x: Array, made: Region, meta: Meta, given: Given) -> Iterator[Array]:
+    """The windows of a part."""
+    return (window for window, _, _ in _windows(x, made, meta, given, np))
+
+
+SHOWN = Shown(seen=seen, parts=parts, items=items)
 
 
 def _windows(
@@ -210,8 +180,8 @@ def _along(window: Interval, tile: Interval, hull: int, start: int) -> tuple[sli
     tile=False,
     scratch=scratch,
     work=work,
-    base=held,
-    prepare=prepare,
+    base=SHOWN.held,
+    prepare=SHOWN.prepare,
     identity=identity,
 )
 def infer_tiled(
@@ -280,9 +250,8 @@ def infer_tiled(
     clean: {op: infer_tiled, of: noisy, model: data/denoiser.pt2, axes: [y, x], depth: 8}
     """
     given = {"axes": axes, "channels": channels, "depth": depth, "tile": tile, "step": step, "mode": mode}
-    given |= {"engine": engine, "precision": precision, "batch": batch}
-    use = uses(metas[0], given, device_of(xp), ranges_of(precision, prepared))
-    run = network(find(model, None, sha256), use)
+    given |= {"model": model, "sha256": sha256, "engine": engine, "precision": precision, "batch": batch}
+    run = SHOWN.network(metas[0], given, xp, prepared)
     out = None
     windows = _windows(x, reach.made, metas[0], given, xp)
     while group := list(islice(windows, batch)):

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import hpcflow
 from hpcflow.errors import Mismatch, MissingPackage, RunError
 from hpcflow.meta import Meta
 from hpcflow.models import _engines
 from hpcflow.models._archive import Archive
 from hpcflow.models._engines import Use, artefact, network
 from hpcflow.models._kept import folder, kept
+from hpcflow.ops import _networks
 from hpcflow.ops._networks import alike, ready
 from hpcflow.ops.infer import infer
 from hpcflow.parameters import validate
@@ -107,21 +109,48 @@ assert "torch" not in sys.modules
 
 def test_int8_agrees_and_says_how_well(archives, photos):
     pytest.importorskip("onnxruntime")
-    ranges = ready(archives["any"], use("onnxruntime", "int8"), lambda: list(photos), 0.8)
+    ranges = ready(archives["any"], use("onnxruntime", "int8"), lambda: list(photos), lambda: "as it was", 0.8)
     assert all(low <= high for low, high in json.loads(ranges).values())
     run = network(archives["any"], Use("cpu", "onnxruntime", "int8", SHAPE, "uint8", 4, ranges))
     found, expected = run(photos), plain(photos)
     assert not np.allclose(found, expected, rtol=1e-4, atol=1e-5)  # so it is another network
     assert np.abs(found - expected).max() < 0.1 * np.ptp(expected)
-    # The same sample gives the same ranges, and so the same keys of blocks.
-    assert ready(archives["any"], use("onnxruntime", "int8"), lambda: list(photos), 0.8) == ranges
+    # A sample that is as it was is not read again; read again it gives the same ranges, and so the same keys of blocks.
+    for sample, state in ((None, "as it was"), (lambda: list(photos), "later")):
+        assert ready(archives["any"], use("onnxruntime", "int8"), sample, lambda state=state: state, 0.8) == ranges
+
+
+def test_int8_in_a_flow_reads_its_sample_once(archives, photos, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    calibrations = []
+    calibrate = _networks._calibrate
+    monkeypatch.setattr(_networks, "_calibrate", lambda *given: calibrations.append(1) or calibrate(*given))
+    flow = {
+        "flow": "int8",
+        "sources": {"photos": {"from": "npy", "path": str(tmp_path / "photos.npy")}},
+        "steps": {
+            "scores": {
+                "op": "infer", "of": "photos", "model": archives["any"].path, "engine": "onnxruntime",
+                "precision": "int8", "agreement": 0.8,
+            }
+        },
+        "sinks": {"scores": {"to": "npy", "of": "scores", "path": str(tmp_path / "scores.npy")}},
+    }  # fmt: skip
+    (tmp_path / "flow.yaml").write_text(json.dumps(flow))
+    for content, total in ((photos, 1), (photos, 1), (photos[::-1], 2)):
+        if total > len(calibrations):
+            np.save(tmp_path / "photos.npy", content)
+        done = hpcflow.run(tmp_path / "flow.yaml", cluster="synchronous", run_dir=tmp_path / "run", fresh=True)
+        assert done.status == "complete"
+        assert len(calibrations) == total
+        assert np.abs(np.load(tmp_path / "scores.npy") - plain(np.ascontiguousarray(content))).max() < 0.1
 
 
 def test_int8_that_disagrees_is_refused(archives, photos, monkeypatch):
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr("hpcflow.ops._networks.alike", lambda *_: 0.5)
     with pytest.raises(RunError, match=r"agree with float32 on 98.00% of a sample of the input, found 50.00%"):
-        ready(archives["any"], use("onnxruntime", "int8"), lambda: list(photos[1:]), 0.98)
+        ready(archives["any"], use("onnxruntime", "int8"), lambda: list(photos[1:]), lambda: "another", 0.98)
 
 
 def test_int8_that_was_never_calibrated(photos):
