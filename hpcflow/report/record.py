@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ def write_whole(path: Path, text: str, *, synced: bool = False) -> None:
     part.replace(path)
 
 
+@cache
 def versions() -> dict[str, str]:
     """The versions of what the answer depends on; packages that are not installed are left out."""
     found = {}
