@@ -1,11 +1,12 @@
 # One word for everything:  make run · make test · make check · make bench · make fault · make clean
+# With CUDA's packages:     make test-cuda-api · make test-gpu
 # Another interpreter:      make run PYTHON=python3.12
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench fault clean
+.PHONY: run test check bench fault test-cuda-api test-gpu clean
 
 # Label the photos in data/photos: out/labels.parquet, out/labels.png.
 run: $(VENV)/.models
@@ -32,8 +33,18 @@ check: $(VENV)/.test
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks --docs docs
 
+# The ops' calls against CuPy's own signatures, their kernels through NVRTC; needs no GPU. In an
+# environment of its own: dask-cuda pins an older Dask.
+test-cuda-api: $(VENV)-cuda/.cuda
+	$(VENV)-cuda/bin/python -m pytest tests/device
+
+# On a machine with an NVIDIA driver, which is all it needs.
+test-gpu: $(VENV)-cuda/.gpu
+	$(VENV)-cuda/bin/python -m pytest tests/gpu -s
+	$(VENV)-cuda/bin/python -m hpcflow bench-device
+
 clean:
-	rm -rf $(VENV) .bench out runs dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-cuda .bench out runs dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # The stamps hold what was installed: again only when pyproject.toml has changed.
 $(VENV)/.models: pyproject.toml | $(BIN)/python
@@ -48,6 +59,15 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@ $(VENV)/.models
+
+$(VENV)-cuda/.cuda: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-cuda
+	$(VENV)-cuda/bin/python -m pip install --quiet --editable '.[cuda]' hypothesis pytest pytest-timeout
+	@touch $@
+
+$(VENV)-cuda/.gpu: $(VENV)-cuda/.cuda
+	$(VENV)-cuda/bin/python -m pip install --quiet --editable '.[cuda,models]'
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

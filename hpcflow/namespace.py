@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
@@ -54,6 +55,14 @@ def companion(xp: Namespace, name: str) -> ModuleType:
 def host(array: Array) -> Array:
     """The array in host memory: itself, or copied from its device."""
     return array.get() if hasattr(array, "get") else array
+
+
+def release() -> None:
+    """Give a device's memory that is free, and kept for later, back to whoever needs it."""
+    if (cupy := sys.modules.get("cupy")) is not None:
+        cupy.get_default_memory_pool().free_all_blocks()
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.cuda.empty_cache()
 
 
 def sample(shape: Sequence[int], dtype: Any) -> Array:

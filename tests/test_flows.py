@@ -111,3 +111,35 @@ def test_map_reduce(plane):
     total = json.loads(Path("out/map_reduce.json").read_text())
     assert total == pytest.approx((np.sqrt(exact) + exact**2).sum())
     assert report.printed == (f"total = {total}",)
+
+
+def random(seed, n):
+    return np.random.default_rng(seed).random((n, n), np.float32)
+
+
+def test_matmul():
+    run("matmul", n=60)
+    product = zarr.open_array("out/matmul.zarr", mode="r")
+    assert product.metadata.dimension_names == ("row", "column")
+    np.testing.assert_allclose(product[:], random(1, 60) @ random(2, 60), rtol=1e-5)
+
+
+def test_spectrum():
+    run("spectrum", n=48)
+    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    smooth = ndimage.correlate(random(3, 48), kernel)
+    power = np.log1p(np.abs(np.fft.fft2(smooth.astype(np.float64))) ** 2)
+    np.testing.assert_allclose(np.load("out/power.npy"), power, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(np.load("out/alike.npy"), smooth @ smooth.T, rtol=1e-5)
+
+
+def test_gpu_speedup():
+    run("gpu_speedup", n=64)
+    x, other = random(5, 64).astype(np.float64), random(6, 64).astype(np.float64)
+    numbers = json.loads(Path("out/gpu_speedup.json").read_text())
+    assert numbers == {
+        "spread": pytest.approx(ndimage.uniform_filter(x, 3).std(), rel=1e-5),
+        "strongest": pytest.approx(np.abs(np.fft.fft2(x)).max(), rel=1e-5),
+        "largest": pytest.approx((x @ other).max(), rel=1e-5),
+        "total": pytest.approx((np.sqrt(x) + x**2).sum(), rel=1e-6),
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hpcflow.errors import MissingPackage
-from hpcflow.namespace import Array, Namespace, chosen
+from hpcflow.namespace import Array, Namespace, chosen, release
 from hpcflow.planning.device import AT_ONCE
 
 
@@ -116,8 +115,7 @@ class Cuda:
     def clear(self) -> None:
         """Give CuPy's and torch's free blocks back to the device: each keeps its own."""
         self.xp.get_default_memory_pool().free_all_blocks()
-        if "torch" in sys.modules:
-            import_module("torch").cuda.empty_cache()
+        release()
 
 
 def _cuda() -> Device:

@@ -70,8 +70,8 @@ class Archive:
 
     def check(self, engine: str, precision: str) -> None:
         """Refuse an engine that cannot take this file; raises `Mismatch`."""
-        if engine != "torch" and (not self.exported or precision == "bfloat16"):
-            found = "bfloat16" if self.exported else "TorchScript"
+        if engine != "torch" and (not self.exported or precision in ("bfloat16", "float16")):
+            found = precision if self.exported else "TorchScript"
             raise Mismatch(
                 f"expected a `torch.export` archive (.pt2), in float32 or int8, for the engine `{engine}`, "
                 f"found {found}",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch
 from torch._inductor.package import load_package
 
-from hpcflow.models._torch import array, grouped, tensor
+from hpcflow.models._torch import array, grouped, inferring, tensor
 from hpcflow.models.base import Network
 from hpcflow.namespace import Array
 
@@ -19,7 +18,7 @@ def load(path: Path, size: int | None, device: str) -> Network:
     compiled = load_package(str(path), num_runners=os.cpu_count() or 1)
 
     def run(batch: Array) -> Array:
-        with torch.inference_mode():
+        with inferring(batch):
             return array(grouped(compiled, tensor(batch, device).contiguous(), size), batch)
 
     return run

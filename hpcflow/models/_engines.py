@@ -16,14 +16,15 @@ from typing import Literal
 
 from hpcflow.digests import digest_json
 from hpcflow.errors import HpcflowError, Mismatch, MissingPackage, RunError
+from hpcflow.models._fitting import fitting
 from hpcflow.models._kept import folder, kept
 from hpcflow.models.base import Model, Network, loaded, torch_installed
 from hpcflow.regions import Shape
 
 Engine = Literal["torch", "compile", "onnxruntime"]
-Precision = Literal["float32", "bfloat16", "int8"]
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
 PRECISIONS: dict[str, tuple[str, ...]] = {
-    "torch": ("float32", "bfloat16"),
+    "torch": ("float32", "bfloat16", "float16"),
     "compile": ("float32", "bfloat16"),
     "onnxruntime": ("float32", "int8"),
 }
@@ -64,6 +65,11 @@ def check(engine: str, precision: str) -> None:
 
 def network(model: Model, use: Use) -> Network:
     """The model ready to run: loaded once per process, then shared by its threads."""
+    run = _network(model, use)
+    return run if use.device == "cpu" else fitting(run, (model.digest, use))
+
+
+def _network(model: Model, use: Use) -> Network:
     if use.engine == "torch":
         return loaded(model, use.device, use.precision)
     key = (type(model).__name__, model.digest, use)

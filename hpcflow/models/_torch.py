@@ -6,7 +6,8 @@ import io
 import pickle
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def eager(module: torch.nn.Module, device: str) -> Network:
     """The module, operation by operation."""
 
     def run(batch: Array) -> Array:
-        with torch.inference_mode():
+        with inferring(batch):
             return array(module(tensor(batch, device)), batch)
 
     return run
@@ -72,8 +73,13 @@ def traced(
 
 
 def tensor(batch: Array, device: str) -> torch.Tensor:
-    """The batch as a tensor on the device; shares its memory where that may be written to."""
-    if isinstance(batch, np.ndarray) and not batch.flags.writeable:
+    """The batch as a tensor on the device; shares its memory where that may be written to.
+
+    An array of the device's own is taken by DLPack, as it lies there.
+    """
+    if not isinstance(batch, np.ndarray):
+        return torch.from_dlpack(batch)
+    if not batch.flags.writeable:
         batch = batch.copy()
     return torch.as_tensor(batch, device=device)
 
@@ -85,6 +91,18 @@ def array(result: torch.Tensor, like: Array) -> Array:
     import cupy  # noqa: PLC0415 (only ever where the batch is CuPy's already)
 
     return cupy.from_dlpack(result.contiguous())
+
+
+@contextmanager
+def inferring(batch: Array) -> Iterator[None]:
+    """Without gradients, and on the stream that the batch's library computes on: what either frees is then safe."""
+    with torch.inference_mode(), ExitStack() as stack:
+        if not isinstance(batch, np.ndarray):
+            import cupy  # noqa: PLC0415 (as above)
+
+            stream = torch.cuda.ExternalStream(cupy.cuda.get_current_stream().ptr)
+            stack.enter_context(torch.cuda.stream(stream))
+        yield
 
 
 def fold(module: torch.nn.Module, pairs: Iterable[tuple[str, str]]) -> None:
@@ -115,7 +133,7 @@ def exported(path: str, content: bytes, size: int | None, device: str, precision
     module = read_program(path, content, device).module()
 
     def run(batch: Array) -> Array:
-        with torch.inference_mode(), narrowed(device, precision):
+        with inferring(batch), narrowed(device, precision):
             items = tensor(batch, device)
             return array(grouped(lambda piece: _result(path, module(piece), len(piece)), items, size), batch)
 
@@ -131,8 +149,9 @@ def grouped(run: Callable[[torch.Tensor], torch.Tensor], items: torch.Tensor, si
 
 
 def narrowed(device: str, precision: str) -> torch.autocast:
-    """Convolutions and products in bfloat16, where that is the precision."""
-    return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
+    """Convolutions and products in bfloat16 or float16, where that is the precision."""
+    narrow = precision in ("bfloat16", "float16")
+    return torch.autocast(device, getattr(torch, precision) if narrow else None, enabled=narrow)
 
 
 def _trusted(path: str, content: bytes) -> None:
@@ -168,7 +187,7 @@ def scripted(path: str, content: bytes, device: str, precision: str) -> Network:
         ) from error
 
     def run(batch: Array) -> Array:
-        with torch.inference_mode(), narrowed(device, precision):
+        with inferring(batch), narrowed(device, precision):
             items = tensor(batch, device)
             try:
                 result = module(items)
@@ -182,7 +201,7 @@ def scripted(path: str, content: bytes, device: str, precision: str) -> Network:
 
 def _result(path: str, result: Any, items: int) -> torch.Tensor:
     if isinstance(result, torch.Tensor) and result.ndim and len(result) == items:
-        # NumPy has no bfloat16.
-        return result.float() if result.dtype == torch.bfloat16 else result
+        # NumPy has no bfloat16, and what the plan knows is float32.
+        return result.float() if result.dtype in (torch.bfloat16, torch.float16) else result
     found = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
     raise Mismatch(f"expected `{path}` to give one tensor with {items} items, found {found}", parameter="model")

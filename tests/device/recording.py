@@ -7,6 +7,7 @@ result is NumPy's, so that the op runs through.
 
 import inspect
 import re
+import warnings
 from importlib import import_module
 from types import ModuleType
 
@@ -169,7 +170,10 @@ class Recording(ModuleType):
 
     def __init__(self, name, beside):
         super().__init__(name)
-        self._real, self._beside = import_module(name), import_module(beside)
+        with warnings.catch_warnings():
+            # CuPy says of its own parts that they may change.
+            warnings.simplefilter("ignore", FutureWarning)
+            self._real, self._beside = import_module(name), import_module(beside)
 
     def __getattr__(self, name):
         if name.startswith("__"):

@@ -191,7 +191,10 @@ def test_a_missing_package_is_named(archives, monkeypatch, package):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"precision": "int8"}, "expected `precision` to be float32 or bfloat16 for the engine `torch`, found int8"),
+        (
+            {"precision": "int8"},
+            "to be float32 or bfloat16 or float16 for the engine `torch`, found int8",
+        ),
         ({"engine": "onnxruntime", "precision": "bfloat16"}, "to be float32 or int8 for the engine `onnxruntime`"),
     ],
 )

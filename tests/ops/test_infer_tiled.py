@@ -182,7 +182,7 @@ def test_networks_that_move_by_steps(files, shape, block, tile, mode):
         ((4, 20, 30), "float32", {"axes": ["y", "x"], "depth": [1, 2, 3]}, "expected one `depth` for each of 2 axes"),
         ((4, 20, 30), "float32", {"channels": "t"}, "expected `channels` to be none of the axes"),
         ((21, 30), "float32", {"mode": "wrap", "step": 2}, "expected a periodic axis to be a multiple of `step`"),
-        ((20, 30), "float32", {"precision": "int8"}, "expected `precision` to be float32 or bfloat16"),
+        ((20, 30), "float32", {"precision": "int8"}, "expected `precision` to be float32 or bfloat16 or float16"),
     ],
 )
 def test_what_does_not_fit(files, shape, dtype, given, words):
