@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from hpcflow.clusters.profiles import SINGLE, Profile, open_pool, profile
-from hpcflow.errors import HpcflowError
+from hpcflow.errors import HpcflowError, Mismatch
 from hpcflow.execute.dispatch import Care
 from hpcflow.execute.guard import Guard
 from hpcflow.execute.kept import earlier_budget, recall, remember
@@ -75,8 +75,8 @@ def plan(
     workers, threads : int, optional
         Worker processes, and threads of each.
     memory : int or str, optional
-        Bytes for the whole run on one machine, also as ``"2GiB"``; 70 % of what is free where
-        left out.
+        Bytes for the whole run on this machine, also as ``"2GiB"``; 70 % of what is free where
+        left out. Of each worker, where they are on other machines.
     run_dir : path, optional
         Where reports and intermediate arrays go; ``runs/<flow>`` where left out.
 
@@ -85,22 +85,23 @@ def plan(
     FlowError
         Where the flow is wrong, or no block fits.
     """
-    return _plan(_loaded(flow, params), profile(cluster, workers=workers, threads=threads), memory, run_dir)
+    asked = memory if memory is None else parse_size(memory)
+    return _plan(_loaded(flow, params), profile(cluster, workers=workers, threads=threads, memory=asked), run_dir)
 
 
 def _loaded(flow: Flow | str | os.PathLike[str], params: Mapping[str, Any] | None) -> Flow:
     return flow if isinstance(flow, Flow) else load(flow, params)
 
 
-def _plan(flow: Flow, where: Profile, memory: int | str | None, run_dir: str | os.PathLike[str] | None) -> Plan:
-    asked = memory if memory is None else parse_size(memory)
+def _plan(flow: Flow, where: Profile, run_dir: str | os.PathLike[str] | None) -> Plan:
     return make_plan(
         flow,
         run_dir=Path(run_dir) if run_dir is not None else Path("runs") / flow.name,
         workers=where.workers,
         threads=where.threads,
         processes=where.kind not in SINGLE,
-        budget=asked or where.memory or _budget(flow, where, Path(run_dir or Path("runs") / flow.name)),
+        elsewhere=where.elsewhere,
+        budget=where.memory or _budget(flow, where, Path(run_dir or Path("runs") / flow.name)),
         gpu=None if where.device == "cpu" else Gpu(where.device_memory, where.threads),
     )
 
@@ -110,6 +111,9 @@ def _budget(flow: Flow, where: Profile, run_dir: Path) -> int:
 
     Blocks are cut to fit the budget: with another one they could not be taken up.
     """
+    if where.elsewhere:
+        hint = "`memory: 16GiB` in the profile, or `--memory 16GiB`"
+        raise Mismatch("expected the bytes of each worker, found none", parameter="memory", hint=hint)
     free = psutil.virtual_memory().available
     before = earlier_budget(flow, run_dir, where.workers, where.threads)
     return before if before is not None and before < 0.95 * free else int(free * SHARE_OF_FREE_MEMORY)
@@ -166,8 +170,9 @@ def run(
     """
     begun, history = time.perf_counter(), History()
     allowed = parse_share(max_bad) if isinstance(max_bad, str) else max_bad
-    where = profile(cluster, workers=workers, threads=threads, dashboard=dashboard)
-    planned = _plan(_loaded(flow, params), where, memory, run_dir)
+    asked = memory if memory is None else parse_size(memory)
+    where = profile(cluster, workers=workers, threads=threads, memory=asked, dashboard=dashboard)
+    planned = _plan(_loaded(flow, params), where, run_dir)
     outputs = [str(planned.run_dir), *(output.path for output in planned.outputs)]
     shown = progress or (Cell() if in_notebook() else Silent())
     with owned(planned.flow.name, outputs), MemoryWatch(history.holds) as watch, ExitStack() as last:
@@ -176,12 +181,15 @@ def run(
         last.callback(record.draw, told)
         with _reporting(record, told):
             planned.run_dir.mkdir(parents=True, exist_ok=True)
-            kept = {"cluster": str(cluster), "workers": where.workers, "threads": where.threads, "max_bad": allowed}
+            kept = {"cluster": str(cluster), "workers": where.workers, "threads": where.threads}
+            kept |= {"memory": where.memory, "max_bad": allowed}
             remember(planned, kept)
             with Guard(_most(planned, where)) as guard, open_pool(where) as pool, _reporting(record, told):
                 record.opened(pool)
                 if pool.info.dashboard:
                     shown.note(f"dashboard: {pool.info.dashboard}")
+                if pool.info.tunnel:
+                    shown.note(f"  from another machine: {pool.info.tunnel}")
                 if pool.info.device_reason:
                     shown.note(f"device: {pool.info.device} ({pool.info.device_reason})")
                 care = Care(retries, deadline)
@@ -193,8 +201,8 @@ def run(
 
 
 def _most(planned: Plan, where: Profile) -> int | None:
-    """Bytes at which a worker process is ended: a fourth more than its share of the budget."""
-    if where.kind in SINGLE:
+    """Bytes at which a worker process of this machine is ended: a fourth more than its share of the budget."""
+    if where.kind in SINGLE or where.elsewhere:
         return None
     return int(1.25 * max(planned.budget, planned.peak_memory) / where.workers)
 
@@ -256,7 +264,7 @@ def verify(output: str | os.PathLike[str], *, repair: bool = False, progress: Pr
             cluster=kept.cluster,
             workers=kept.workers,
             threads=kept.threads,
-            memory=kept.budget,
+            memory=kept.memory or kept.budget,
             run_dir=found.run_dir,
             max_bad=kept.max_bad,
             progress=progress,

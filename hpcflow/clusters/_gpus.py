@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+from hpcflow.errors import Mismatch
+
 LIBRARY = "libnvidia-ml.so.1"
 
 
@@ -70,6 +72,14 @@ def _read(nvml: Any, handle: ctypes.c_void_p) -> Gpu:
     return Gpu(name.value.decode(), uuid.value.decode(), memory.total)
 
 
+def count(environment: Mapping[str, str] = os.environ) -> int:
+    """How many devices there are; 0 where nothing says."""
+    try:
+        return len(devices(environment))
+    except OSError:
+        return 0
+
+
 def look(environment: Mapping[str, str] = os.environ) -> tuple[list[Gpu], str]:
     """The devices that blocks could be computed on, and what was found in words."""
     try:
@@ -97,6 +107,11 @@ def decide(asked: str, memory: int | None, *, here: bool, made_for_gpus: bool = 
         Whether the workers are on this machine.
     made_for_gpus : bool
         Whether the cluster has one worker for each device, and cannot be had without.
+
+    Raises
+    ------
+    Mismatch
+        Where a device is asked for and there is none.
     """
     if asked == "cpu":
         return {"device": "cpu"}
@@ -104,7 +119,9 @@ def decide(asked: str, memory: int | None, *, here: bool, made_for_gpus: bool = 
         reason = "GPUs of other machines are used where the profile says `device: cuda`" if asked == "auto" else ""
         return {"device": "cuda" if asked == "cuda" else "cpu", "device_reason": reason, "device_memory": memory}
     found, words = look()
-    device = "cuda" if asked == "cuda" or made_for_gpus or found else "cpu"
+    if not found and (asked == "cuda" or made_for_gpus):
+        raise Mismatch(f"expected an NVIDIA GPU to compute on: {words}", parameter="cluster")
+    device = "cuda" if found else "cpu"
     return {
         "device": device,
         "device_reason": words if asked == "auto" else "",

@@ -50,6 +50,11 @@ _threads = 1
 _users = 0
 
 
+def environment(threads: int) -> dict[str, str]:
+    """The variables of a worker process that will run this many tasks at once."""
+    return ENVIRONMENT | {"ZARR_THREADING__MAX_WORKERS": str(threads)}
+
+
 def capped(function: Callable[..., Any], *args: Any) -> Any:
     """Call the function with every library's pool held to the calling thread."""
     cap()

@@ -31,6 +31,8 @@ class ClusterInfo:
     """Why that one, where the profile left it open."""
     dashboard: str | None = None
     """The address of Dask's dashboard; `None` where there is none."""
+    tunnel: str | None = None
+    """The command that brings it to a machine from which it cannot be opened as it is."""
 
 
 class Pool(Protocol):

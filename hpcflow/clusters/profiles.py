@@ -15,14 +15,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator
 
-from hpcflow.clusters._gpus import decide
+from hpcflow.clusters._gpus import count, decide
 from hpcflow.clusters.base import Pool, cores
 from hpcflow.errors import Fault, FlowError, Location, Mismatch
 from hpcflow.parameters import ParameterFault, ParameterFaults, PositiveInt, validate
 from hpcflow.sizes import parse_size
 
 SHARED = ("base", "profiles")
-KINDS = tuple(
+KINDS: tuple[str, ...] = tuple(
     module.name
     for module in pkgutil.iter_modules(import_module("hpcflow.clusters").__path__)
     if module.name not in SHARED and not module.name.startswith("_")
@@ -30,6 +30,8 @@ KINDS = tuple(
 """Every kind of cluster: one file each in this folder."""
 SINGLE: Mapping[str, tuple[str, ...]] = {"threads": ("workers",), "synchronous": ("workers", "threads")}
 """What a kind has one of, by its nature."""
+ELSEWHERE = ("existing", "slurm", "ssh")
+"""Kinds whose workers are on other machines."""
 THREADS_PER_WORKER = 8
 """NumPy lets go of the interpreter's lock, so a process serves several threads; not any number."""
 
@@ -44,7 +46,7 @@ class Profile:
     threads: int
     """Tasks that each of them runs at once."""
     memory: int | None = None
-    """Bytes that a whole run may use on one machine; `None` where nothing says."""
+    """Bytes that a whole run may use on this machine, or each worker on another; `None` where nothing says."""
     device: str = "cpu"
     """What blocks are computed on: ``"cpu"`` or ``"cuda"``."""
     device_reason: str = field(default="", compare=False)
@@ -55,6 +57,13 @@ class Profile:
     """Where Dask's dashboard listens; `False` for none, `None` for port 8787 or a free one."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Passed on to the Dask class, as they stand."""
+    insecure: bool = False
+    """Whether a scheduler beyond this machine may be spoken to without TLS."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the workers are on other machines, which share its file system."""
+        return self.kind in ELSEWHERE
 
 
 def profile(
@@ -72,10 +81,10 @@ def profile(
     chosen : str or path
         A kind of cluster, the NAME of ``cluster/NAME.yaml``, or a path.
     workers, threads : int, optional
-        Processes, and tasks that each runs at once. By default all cores are used, in processes
-        of up to 8 threads.
+        Processes, and tasks that each runs at once. By default all cores of this machine are used,
+        in processes of up to 8 threads, or one for each GPU; on other machines there is one of one.
     memory : int, optional
-        Bytes that the whole run may use on one machine.
+        Bytes that the whole run may use on this machine, or each worker on another.
     dashboard : str or bool, optional
         Where Dask's dashboard listens; `False` for none.
 
@@ -91,8 +100,14 @@ def profile(
     for name in SINGLE.get(keys["kind"], ()):
         if keys.setdefault(name, 1) != 1:
             raise Mismatch(f"expected 1 for the cluster `{keys['kind']}`, found {keys[name]}", parameter=name)
-    shape = fill(keys.pop("workers", None), keys.pop("threads", None), cores())
-    device = decide(keys.pop("device", "auto"), keys.pop("device_memory", None), here=True)
+    elsewhere, pinned = keys["kind"] in ELSEWHERE, keys["kind"] == "local_cuda"
+    asked = keys.pop("device", "auto"), keys.pop("device_memory", None)
+    device = decide(*asked, here=not elsewhere, made_for_gpus=pinned)
+    workers, threads = keys.pop("workers", None), keys.pop("threads", None)
+    if elsewhere:
+        shape = workers or 1, threads or 1
+    else:
+        shape = fill(workers or (max(1, count()) if pinned else None), threads, cores())
     return Profile(workers=shape[0], threads=shape[1], **keys, **device)
 
 
@@ -115,9 +130,10 @@ def _find(name: str) -> dict[str, Any]:
     for path in (Path("cluster") / f"{name}.yaml", Path(name)):
         if path.is_file():
             return _read(path)
-    if name in KINDS:
-        return {"kind": name}
-    there = sorted({*KINDS, *(path.stem for path in Path("cluster").glob("*.yaml"))})
+    if name.replace("-", "_") in KINDS:
+        return {"kind": name.replace("-", "_")}
+    kinds = (kind.replace("_", "-") for kind in KINDS)
+    there = sorted({*kinds, *(path.stem for path in Path("cluster").glob("*.yaml"))})
     listed = ", ".join(f"`{one}`" for one in there)
     message = f"expected one of {listed} or the path of a profile, found {name!r}"
     raise Mismatch(message, parameter="cluster", hint=_suggest(name, there))
@@ -129,9 +145,9 @@ def _suggest(name: str, names: tuple[str, ...] | list[str]) -> str:
 
 
 def _kind(name: str) -> str:
-    if name not in KINDS:
+    if name.replace("-", "_") not in KINDS:
         raise ValueError("one of " + ", ".join(KINDS))
-    return name
+    return name.replace("-", "_")
 
 
 def _size(value: str | int) -> int:
@@ -150,6 +166,7 @@ def profile_file(
     device: Literal["auto", "cpu", "cuda"] | None = None,
     device_memory: Annotated[str | int, AfterValidator(_size)] | None = None,
     dashboard: bool | str | None = None,
+    insecure: bool | None = None,
     options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The keys of a profile's file; those that say nothing are left out."""

@@ -7,12 +7,14 @@ scheduler logs a traceback.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -34,6 +36,8 @@ from hpcflow.regions import Region, shape_of, size_of, slices, tiles
 from hpcflow.registry import Partial
 from hpcflow.secrets import redact
 from hpcflow.stopwatch import lap, watching
+
+_PEAK = re.compile(rb"^VmHWM:\s*(\d+) kB", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Trace:
     bytes_written: int
     spent: dict[str, float]
     """Seconds by node, as a `Stopwatch` names them."""
+    held: int = 0
+    """The most bytes that its process was ever seen to hold; 0 where the system does not say."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,17 @@ def _trace(began: float, results: Sequence[BlockResult], spent: dict[str, float]
         bytes_read=sum(result.bytes_read for result in results),
         bytes_written=sum(result.bytes_written for result in results),
         spent=spent,
+        held=most_held(),
     )
+
+
+def most_held() -> int:
+    """The most bytes of memory that this process has held; 0 where the system does not say."""
+    try:
+        found = _PEAK.search(Path("/proc/self/status").read_bytes())
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
 
 
 def check_blocks(key: str, receipts: Sequence[Receipt]) -> list[Receipt]:

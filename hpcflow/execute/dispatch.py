@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcflow.clusters.base import Pool
+from hpcflow.clusters.profiles import ELSEWHERE
 from hpcflow.errors import RunError, WorkerLost
 from hpcflow.execute.block import BlockResult, Failure, Trace, run_blocks
 from hpcflow.execute.guard import Guard
@@ -218,13 +219,17 @@ class Dispatch:
     def _died(self, number: int, at: Running) -> Iterator[BlockResult]:
         at.path.unlink(missing_ok=True)
         self.deaths[number] += 1
-        self.why[number] = self.guard.reason(at.process) or "it crashed, or the system had no memory left for it"
+        self.why[number] = self.guard.reason(at.process) or self._likely()
         if self.deaths[number] >= DEATHS:
             yield self._given_up(number, f"its worker process died {DEATHS} times over it: {self.why[number]}")
             return
         self.retried += 1
         self.suspects.append(number)
         self.progress.note(f"a worker died at block {number} of `{self.work.stage.name}`: {self.why[number]}")
+
+    def _likely(self) -> str:
+        job = "its job ended, " if self.pool.info.kind in ELSEWHERE else ""
+        return f"it crashed, {job}or the system had no memory left for it"
 
     def _given_up(self, number: int, message: str) -> BlockResult:
         return BlockResult(number, failure=Failure(self.work.stage.ends[0], message))

@@ -59,6 +59,8 @@ class Kept:
     key: str
     params: Mapping[str, Any]
     budget: int
+    memory: int | None
+    """As it was asked for: of the whole run, or of each worker on another machine."""
     cluster: str
     workers: int
     threads: int
@@ -98,7 +100,7 @@ def recall(run_dir: str | Path) -> Kept:
     path = Path(run_dir, "run.json")
     try:
         kept = json.loads(path.read_bytes())
-        names = ("file", "directory", "key", "params", "budget", "cluster", "workers", "threads", "max_bad")
+        names = ("file", "directory", "key", "params", "budget", "memory", "cluster", "workers", "threads", "max_bad")
         return Kept(Path(run_dir), **{name: kept[name] for name in names})
     except (OSError, ValueError, KeyError, TypeError):
         raise RunError(

@@ -42,7 +42,16 @@ class Record:
             "device": info.device,
             "device_reason": info.device_reason,
             "dashboard": info.dashboard,
+            "tunnel": info.tunnel,
         }
+
+    def _measured(self) -> dict[str, int]:
+        """What the run held: seen from here, or, of workers on other machines, as they told."""
+        if not self.plan.elsewhere:
+            return {"measured_peak": self.watch.peak, "measured_driver": self.watch.driver}
+        one, all_of_them = self.outcome.history.held(self.plan.workers)
+        here = self.watch.peak
+        return {"measured_peak": here + all_of_them, "measured_driver": here, "measured_worker": one}
 
     def write(self, status: str, exit_code: int, error: str | None) -> Report:
         """Make the report and write it into the run's folder."""
@@ -60,12 +69,7 @@ class Record:
                 "reused": outcome.reused,
                 "retried": outcome.retried,
             },
-            memory={
-                "projected_peak": planned.peak_memory,
-                "measured_peak": self.watch.peak,
-                "measured_driver": self.watch.driver,
-                "budget": planned.budget,
-            },
+            memory={"projected_peak": planned.peak_memory, **self._measured(), "budget": planned.budget},
             outputs=[output.to_json() for output in planned.outputs],
             quarantine=[
                 {"item": bad.item, "reason": bad.reason, "source": bad.source, "index": bad.index}

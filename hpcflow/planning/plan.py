@@ -25,6 +25,8 @@ from hpcflow.sinks.npy import NpyTarget
 from hpcflow.sizes import show_size
 from hpcflow.spec.flow import Flow, Sink
 
+ELSEWHERE = "every path of the flow, and the run's folder, must be on a file system that they share"
+
 
 @dataclass(frozen=True)
 class Document:
@@ -71,9 +73,11 @@ class Plan:
     threads: int
     """Of every worker."""
     budget: int
-    """Bytes for the whole run on one machine."""
+    """Bytes for the whole run; on one machine, or on all whose workers it has."""
     base: Base
     """Bytes that the processes hold before the first task."""
+    elsewhere: bool = False
+    """Whether the workers are on other machines."""
     scratch: tuple[Target, ...] = ()
     """Nodes that are stored between two stages, and removed when the run is complete."""
     gpu: Gpu | None = None
@@ -154,6 +158,7 @@ class Plan:
             "outputs": [output.to_json() for output in self.outputs],
             "workers": self.workers,
             "threads": self.threads,
+            "elsewhere": self.elsewhere,
             "disk": self.disk_needed(),
             "scratch_disk": self.scratch_disk,
             "advice": [advice_json(one) for one in self.advice],
@@ -185,6 +190,8 @@ class Plan:
         lines = ["", *endings(drawn)] if endings(drawn) else []
         lines += ["", *columns(self._memory_rows())]
         lines += ["", *(f"{one.name} \N{RIGHTWARDS ARROW} {one.path}: {one.meta}" for one in self.outputs)]
+        if self.elsewhere:
+            lines += ["", f"the workers are on other machines: {ELSEWHERE}"]
         if self.scratch:
             used = show_size(sum(stored_bytes(target) for target in self.scratch))
             lines.append(f"{used} in {self.run_dir / 'stages'} between the stages, removed at the end")
@@ -217,6 +224,7 @@ def make_plan(
     budget: int,
     processes: bool = True,
     gpu: Gpu | None = None,
+    elsewhere: bool = False,
 ) -> Plan:
     """Plan a run of `flow`.
 
@@ -227,18 +235,23 @@ def make_plan(
     workers, threads : int
         How many workers, and how many tasks each runs at once.
     budget : int
-        Bytes for the whole run on one machine.
+        Bytes for the whole run on one machine, or for each worker on another.
     processes : bool
         Whether workers are processes of their own.
     gpu : Gpu, optional
         The device that each worker has, if blocks are computed on one.
+    elsewhere : bool
+        Whether the workers are on other machines, so that the driver takes none of their memory.
 
     Raises
     ------
     FlowError
         Where nothing fits, with the arithmetic.
     """
-    limits = Limits(base(flow, workers, processes=processes), budget, workers, threads, gpu)
+    held = base(flow, workers, processes=processes)
+    if elsewhere:
+        budget = held.driver + held.rest + workers * budget
+    limits = Limits(held, budget, workers, threads, gpu)
     if not limits.room:
         raise FlowError(no_room(flow, limits, base(flow, 1, processes=False)))
     ends = _ends(flow, run_dir)
@@ -260,6 +273,7 @@ def make_plan(
         threads=threads,
         budget=budget,
         base=limits.base,
+        elsewhere=elsewhere,
         scratch=tuple(one for one in targets.values() if one.path not in {*ends.writes, *_paths(ends.reduced)}),
         gpu=gpu,
         advice=advice(flow, chosen),

@@ -129,6 +129,8 @@ class History:
     """Bytes that all processes held, and those of the driver."""
     spent: dict[str, dict[str, float]] = field(default_factory=dict)
     """Seconds of all threads, by stage and node."""
+    most_held: dict[str, int] = field(default_factory=dict)
+    """The most bytes that each worker process was ever seen to hold."""
     events: list[tuple[float, str]] = field(default_factory=list)
     untold: int = 0
     """Events beyond those that are kept."""
@@ -139,9 +141,16 @@ class History:
         stop = start + trace.seconds
         self.timeline.add(trace.worker, stage, start, stop, trace.blocks)
         self.rates.add(start, stop, (trace.bytes_read, trace.bytes_written))
+        process = trace.worker.rpartition(":")[0]
+        self.most_held[process] = max(trace.held, self.most_held.get(process, 0))
         spent = self.spent.setdefault(stage, {})
         for name, seconds in trace.spent.items():
             spent[name] = spent.get(name, 0.0) + seconds
+
+    def held(self, workers: int) -> tuple[int, int]:
+        """The most bytes that one worker held, and that so many did; of those that told."""
+        held = sorted(self.most_held.values(), reverse=True)[:workers]
+        return max(held, default=0), sum(held)
 
     def holds(self, total: int, driver: int) -> None:
         """Take in how much memory is held just now."""

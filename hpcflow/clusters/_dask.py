@@ -1,0 +1,313 @@
+"""A pool over a Dask client: what every cluster under Dask's scheduler has in common."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from getpass import getuser
+from ipaddress import ip_address
+from itertools import count
+from multiprocessing import resource_tracker
+from typing import Any
+from urllib.parse import urlsplit
+
+import dask
+from distributed import Client, KilledWorker, WorkerPlugin
+
+from hpcflow.clusters import _limits
+from hpcflow.clusters.base import ClusterInfo, Ticket, drop, put
+from hpcflow.clusters.profiles import Profile
+from hpcflow.errors import Mismatch, RunError, WorkerLost
+from hpcflow.namespace import choose
+
+LOOPBACK = "127.0.0.1"
+PORT = 8787
+CONFIG = {
+    # Its MALLOC_TRIM_THRESHOLD_ is undone by `_limits.keep_memory`, its thread counts come with
+    # `distributed.nanny.environ`; either would end up in this process's environment, too.
+    "distributed.nanny.pre-spawn-environ": {},
+    "distributed.worker.multiprocessing-method": "spawn",
+    # The run's window bounds what is under way. Holding tasks back in the scheduler as well
+    # costs each of them about a millisecond.
+    "distributed.scheduler.worker-saturation": "inf",
+    # The run decides what becomes of the blocks that a dead worker had: it knows which it was at.
+    "distributed.scheduler.allowed-failures": 0,
+    # A call that keeps the interpreter's lock keeps the worker's heartbeat with it. That is no
+    # reason to end the worker: one that dies is seen at once, and one that hangs by the run.
+    "distributed.scheduler.worker-ttl": None,
+}
+
+
+class Settle(WorkerPlugin):  # type: ignore[misc]
+    """Prepares each worker process as soon as it is up."""
+
+    name = "hpcflow-settle"
+
+    def __init__(self, threads: int, device: str) -> None:
+        self.threads = threads
+        self.device = device
+
+    def setup(self, worker: Any) -> None:  # noqa: ARG002
+        """Cap its pools, say what it computes on, and leave it to the driver to report what goes wrong."""
+        for name in ("distributed", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        _limits.settle(self.threads)
+        choose(self.device)
+
+
+class Install(WorkerPlugin):  # type: ignore[misc]
+    """Puts one value into each worker process, before its first task."""
+
+    def __init__(self, key: str, value: Any) -> None:
+        self.name = f"hpcflow-install-{key}"
+        self.key = key
+        self.value = value
+
+    def setup(self, worker: Any) -> None:  # noqa: ARG002
+        """Keep it where `installed` finds it."""
+        put(self.key, self.value)
+
+    def teardown(self, worker: Any) -> None:  # noqa: ARG002
+        """Forget it."""
+        drop(self.key)
+
+
+@dataclass
+class DaskPool:
+    """A pool over a client."""
+
+    info: ClusterInfo
+    client: Client
+    executor: Any
+    """The client as a `concurrent.futures` executor that also takes `key`."""
+    numbers: Iterator[int] = field(default_factory=count)
+    plugins: list[str] = field(default_factory=list)
+
+    def install(self, key: str, value: Any) -> None:
+        """Register a plugin that brings the value to every worker, now and later."""
+        plugin = Install(key, value)
+        self.plugins.append(plugin.name)
+        self.client.register_plugin(plugin)
+
+    def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Ticket:
+        """Send the call to the scheduler."""
+        # A key that was used before would give the old task's result.
+        key = f"{name}-{next(self.numbers)}"
+        task = self.executor.submit(_limits.capped, function, *args, key=key)
+        future: Future[Any] = Future()
+        # Were each to hold the other, Dask would keep the result, and make it again when its
+        # worker dies, until Python's collector comes round.
+        future.add_done_callback(partial(_cancel, weakref.ref(task)))
+        task.add_done_callback(partial(_pass_on, future))
+        return future
+
+
+def _cancel(task: Callable[[], Future[Any] | None], future: Future[Any]) -> None:
+    if future.cancelled() and (running := task()) is not None:
+        running.cancel()
+
+
+def _pass_on(future: Future[Any], task: Future[Any]) -> None:
+    """Hand a task's end to the future that stands for it, in this project's terms."""
+    if task.cancelled():
+        future.cancel()
+    if not future.set_running_or_notify_cancel():
+        return
+    error = task.exception()
+    if isinstance(error, KilledWorker):
+        lost = WorkerLost("its worker process died; most often the system had no memory left")
+        lost.__cause__ = error
+        error = lost
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(task.result())
+
+
+@contextmanager
+def over(
+    profile: Profile,
+    start: Callable[..., Any],
+    options: Mapping[str, Any],
+    *,
+    end: Callable[[Any], None] | None = None,
+) -> Iterator[DaskPool]:
+    """A pool over a cluster of Dask's, which is there as long as the pool is.
+
+    Parameters
+    ----------
+    profile : Profile
+    start : callable
+        The Dask class.
+    options : mapping
+        What it gets, besides the profile's own `options`, which take precedence.
+    end : callable, optional
+        Ends what still runs, where the pool is left by an exception.
+    """
+    environment = _limits.environment(profile.threads)
+    with dask.config.set({**CONFIG, "distributed.nanny.environ": environment}):
+        cluster = started(profile, start, {**options, **profile.options})
+        try:
+            with Client(cluster, set_as_default=False) as client:
+                link = cluster.dashboard_link if profile.dashboard is not False else None
+                yield pool_of(profile, client, link)
+        except BaseException:
+            if end is not None:
+                end(cluster)
+            raise
+        finally:
+            cluster.close()
+
+
+def started(profile: Profile, start: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    """What the Dask class gives, or an error that says in a line why it did not start."""
+    try:
+        with interrupts_held(), warnings.catch_warnings():
+            # Someone may take the dashboard's port between the look and the bind. Dask then takes
+            # another, and tornado leaves the socket that it could not bind for Python to close.
+            warnings.filterwarnings("ignore", "(?s).*Port .* is already in use", UserWarning)
+            warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)
+            return start(**options)
+    except (RuntimeError, TypeError, ValueError, OSError) as error:
+        raise RunError(f"the cluster `{profile.kind}` did not start: {_root(error)}") from error
+
+
+def _root(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def pool_of(profile: Profile, client: Client, link: str | None) -> DaskPool:
+    """The pool, once its workers, those that are there and those to come, are told how to compute."""
+    client.register_plugin(Settle(profile.threads, profile.device))
+    info = ClusterInfo(
+        profile.kind,
+        profile.workers,
+        profile.threads,
+        profile.device,
+        profile.device_reason,
+        dashboard=link,
+        tunnel=None if link is None else tunnel(link),
+    )
+    return DaskPool(info, client, client.get_executor(pure=False))
+
+
+def known(pool: DaskPool, workers: int) -> DaskPool:
+    """The same pool, with as many workers as were found."""
+    return replace(pool, info=replace(pool.info, workers=workers))
+
+
+def tunnel(link: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The command that brings a dashboard home, for whoever sits before another machine.
+
+    Parameters
+    ----------
+    link : str
+        The dashboard's address.
+    environment : mapping
+        Of this process: whether it was started over SSH, or by Slurm.
+
+    Returns
+    -------
+    str or None
+        `None` where the link opens as it is.
+    """
+    host, port = urlsplit(link).hostname or LOOPBACK, urlsplit(link).port or 80
+    if loopback(host):
+        if not {"SSH_CONNECTION", "SLURM_JOB_ID"} & environment.keys():
+            return None
+        return f"ssh -N -L {port}:{host}:{port} {getuser()}@{socket.getfqdn()}"
+    return f"ssh -N -L {port}:{LOOPBACK}:{port} {getuser()}@{host}"
+
+
+def loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine itself."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def dashboard(profile: Profile) -> str | None:
+    """Where Dask's dashboard is to listen on this machine; `None` for none."""
+    wanted = profile.dashboard
+    if wanted is False:
+        return None
+    if wanted is None or wanted is True:
+        return f"{LOOPBACK}:{PORT if free(LOOPBACK, PORT) else 0}"
+    host, _, port = wanted.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise Mismatch(f"expected HOST:PORT or a port, found {wanted!r}", parameter="dashboard")
+    # Dask takes an address without a host as all interfaces.
+    host = host or LOOPBACK
+    if not free(host, int(port)):
+        raise Mismatch(f"expected an address that is free, found {host}:{port} in use", parameter="dashboard")
+    return f"{host}:{port}"
+
+
+def free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket() as probe:
+        # As the server will: an old connection that lingers does not take the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def on_loopback(profile: Profile) -> dict[str, Any]:
+    """What a cluster of this machine's processes gets: LocalCluster, and those made of it."""
+    address = dashboard(profile)
+    return {
+        "n_workers": profile.workers,
+        "threads_per_worker": profile.threads,
+        "host": LOOPBACK,
+        # The plan bounds memory. Dask would count the pages of a memory-mapped file as the
+        # worker's own, spill, pause and at last kill it for reading a large input.
+        "memory_limit": 0,
+        "silence_logs": logging.CRITICAL,
+        "dashboard_address": address,
+        # The scheduler's own page on its health listens all the same: on any free port.
+        **({"scheduler_kwargs": {"dashboard_address": f"{LOOPBACK}:0"}} if address is None else {}),
+    }
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Keep Ctrl-C from the threads and processes started meanwhile; it is the driver's alone.
+
+    A thread inherits the mask of the one that starts it, and a process that of its thread: the
+    cluster's event loop starts every worker, also those that replace a dead one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # Starting its tracker is the one thing in which multiprocessing lifts the mask again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def kill(cluster: Any) -> None:
+    """End this machine's workers now: what they compute is not wanted, and whole blocks have receipts."""
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        with suppress(ProcessLookupError, AttributeError):
+            if nanny.pid:
+                os.kill(nanny.pid, signal.SIGKILL)
