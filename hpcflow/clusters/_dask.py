@@ -150,13 +150,13 @@ def over(
     start : callable
         The Dask class.
     options : mapping
-        What it gets, besides the profile's own `options`, which take precedence.
+        What it gets.
     end : callable, optional
         Ends what still runs, where the pool is left by an exception.
     """
     environment = _limits.environment(profile.threads)
     with dask.config.set({**CONFIG, "distributed.nanny.environ": environment}):
-        cluster = started(profile, start, {**options, **profile.options})
+        cluster = started(profile, start, options)
         try:
             with Client(cluster, set_as_default=False) as client:
                 link = cluster.dashboard_link if profile.dashboard is not False else None

@@ -6,6 +6,7 @@ is spoken to over TLS, or the profile says `insecure: true`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,13 @@ from urllib.parse import urlsplit
 import dask
 from distributed import Client, Security
 
-from hpcflow.clusters._dask import CONFIG, DaskPool, known, loopback, pool_of, started
+from hpcflow.clusters._dask import CONFIG, DaskPool, Settle, known, loopback, pool_of, started
 from hpcflow.clusters.profiles import Profile
 from hpcflow.errors import Mismatch, RunError
 
 FILES = ("tls_ca_file", "tls_client_cert", "tls_client_key")
+REACH = 10.0
+"""Seconds for the scheduler to answer."""
 WAIT = 30.0
 """Seconds for the first worker to come."""
 
@@ -30,13 +33,13 @@ def existing(profile: Profile) -> Iterator[DaskPool]:
     options = client_options(profile)
     with (
         dask.config.set(CONFIG),
-        started(profile, Client, {"set_as_default": False, "timeout": WAIT, **options}) as client,
+        started(profile, Client, {"set_as_default": False, "timeout": REACH, **options}) as client,
     ):
         pool = pool_of(profile, client, client.dashboard_link if profile.dashboard is not False else None)
         try:
             yield known(pool, _workers(profile, client))
         finally:
-            for name in pool.plugins:
+            for name in (*pool.plugins, Settle.name):
                 client.unregister_worker_plugin(name)
 
 
@@ -50,7 +53,7 @@ def client_options(profile: Profile) -> dict[str, Any]:
     """
     options = dict(profile.options)
     address = str(options.get("address") or "")
-    url = urlsplit(address)
+    url = urlsplit(address if "://" in address else f"tcp://{address}")
     if not url.hostname:
         raise _wrong(f"expected `options: {{address: tls://HOST:8786}}`, found {address or 'no address'}")
     security = _security(options.pop("security", None))
@@ -66,9 +69,10 @@ def client_options(profile: Profile) -> dict[str, Any]:
 
 def _security(given: Mapping[str, Any] | None) -> Security:
     # What is not given comes from Dask's own configuration.
-    files = {key: str(Path(str(value)).expanduser()) if key in FILES else value for key, value in (given or {}).items()}
+    said = {key: value for key, value in (given or {}).items() if value is not None}
+    files = {key: os.path.expanduser(value) for key, value in said.items() if key in FILES}  # noqa: PTH111  (a text)
     try:
-        return Security(**{"require_encryption": True, **files})
+        return Security(**{"require_encryption": True, **said, **files})
     except (TypeError, ValueError) as error:
         raise _wrong(f"expected `security` to hold what Dask's Security takes: {error}") from None
 

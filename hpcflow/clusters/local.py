@@ -12,4 +12,4 @@ from hpcflow.clusters.profiles import Profile
 
 def local(profile: Profile) -> AbstractContextManager[DaskPool]:
     """Start a scheduler and worker processes on 127.0.0.1."""
-    return over(profile, LocalCluster, on_loopback(profile), end=kill)
+    return over(profile, LocalCluster, {**on_loopback(profile), **profile.options}, end=kill)

@@ -20,7 +20,7 @@ def local_cuda(profile: Profile) -> AbstractContextManager[DaskPool]:
         from dask_cuda import LocalCUDACluster  # noqa: PLC0415  (optional)
     except ImportError as error:
         raise MissingPackage(f"the cluster `local_cuda` needs {error.name}: pip install 'hpcflow[cuda]'") from error
-    return over(profile, LocalCUDACluster, {**on_loopback(profile), **_pool(profile)}, end=kill)
+    return over(profile, LocalCUDACluster, {**on_loopback(profile), **_pool(profile), **profile.options}, end=kill)
 
 
 def _pool(profile: Profile) -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""Workers over SSH: a real server on loopback, with a key of the test's own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from scipy import ndimage
+
+import hpcflow
+from hpcflow.clusters.profiles import Profile
+from hpcflow.clusters.ssh import ssh_options
+from hpcflow.errors import Mismatch
+from tests.clusters.servers import CannotStart, ssh_server
+
+pytest.importorskip("asyncssh")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    try:
+        with ssh_server(tmp_path_factory.mktemp("sshd")) as connect:
+            yield connect
+    except CannotStart as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.slow
+def test_a_flow_runs_on_workers_over_ssh(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).random((300, 400), dtype="float32")
+    np.save("x.npy", x)
+    Path("smooth.yaml").write_text(
+        "flow: smooth\nblock: [100, 400]\nsources:\n  x: {from: npy, path: x.npy}\n"
+        "steps:\n  y: {op: uniform, of: x, size: 5}\nsinks:\n  y: {to: npy, of: y, path: y.npy}\n"
+    )
+    here = {"host": "127.0.0.1"}
+    options = {"hosts": ["127.0.0.1"] * 3, "connect_options": server, "scheduler_options": here, "worker_options": here}
+    keys = {"kind": "ssh", "workers": 2, "memory": "1GiB", "dashboard": ":0", "options": options}
+    Path("over-ssh.yaml").write_text(yaml.safe_dump(keys))
+    report = hpcflow.run("smooth.yaml", cluster="over-ssh.yaml")
+    assert (report.cluster["kind"], report.cluster["workers"]) == ("ssh", 2)
+    np.testing.assert_allclose(np.load("y.npy"), ndimage.uniform_filter(x, 5), rtol=1e-5)
+    assert report.memory["measured_worker"] > 0
+
+
+def options(**profile):
+    return ssh_options(Profile("ssh", profile.pop("workers", 4), 3, **profile))
+
+
+def test_workers_are_shared_out_among_the_hosts():
+    found = options(options={"hosts": ["a", "b", "c"], "worker_options": {"local_directory": "/scratch"}})
+    assert found["hosts"] == ["a", "b", "c"]
+    expected = {"nthreads": 3, "memory_limit": 0, "n_workers": 2, "local_directory": "/scratch"}
+    assert found["worker_options"] == expected
+    # Whoever can reach the dashboard's host by SSH can reach the dashboard, and nobody else.
+    assert found["scheduler_options"] == {"dashboard_address": "127.0.0.1:8787"}
+
+
+def test_gpus_have_a_worker_each():
+    found = options(device="cuda", workers=16, options={"hosts": ["a", "b", "c"]})
+    assert found["worker_class"] == "dask_cuda.CUDAWorker"
+    assert found["worker_options"] == {"nthreads": 3, "memory_limit": 0}
+
+
+@pytest.mark.parametrize("hosts", [None, [], ["a"]])
+def test_hosts_are_needed(hosts):
+    with pytest.raises(Mismatch, match="expected `hosts`") as caught:
+        options(options={"hosts": hosts})
+    assert "hosts: [node1, node1, node2]" in caught.value.hint
+
+
+def test_workers_that_cannot_be_shared_out_are_refused():
+    with pytest.raises(Mismatch, match="as many workers on each of 2 hosts, found 3"):
+        options(workers=3, options={"hosts": ["a", "b", "c"]})
