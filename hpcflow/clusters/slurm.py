@@ -46,10 +46,12 @@ def slurm(profile: Profile) -> Iterator[DaskPool]:
         cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs, interval=f"{LOOK_AGAIN}s")
         return cluster
 
-    with _certificates(given=profile.options.get("security")) as security:
-        with over(profile, start, {**options, "security": security}) as pool:
-            _wait(pool.client)
-            yield pool
+    with (
+        _certificates(given=profile.options.get("security")) as security,
+        over(profile, start, {**options, "security": security}) as pool,
+    ):
+        _wait(pool.client)
+        yield pool
 
 
 @contextmanager
