@@ -186,7 +186,8 @@ def _tiles(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("written", show_size(report.get("bytes_written", 0)), ""),
     ]
     if cluster:
-        threads = f"{cluster['threads']} threads each, {cluster.get('device', 'cpu')}"
+        many = f"{cluster['threads']} thread" + ("" if cluster["threads"] == 1 else "s")
+        threads = f"{many} each, {cluster.get('device', 'cpu')}"
         tiles.append(("workers", f"{cluster['workers']}", f"{cluster['kind']}, {threads}"))
     return tiles
 

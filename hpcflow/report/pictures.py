@@ -21,7 +21,7 @@ from hpcflow.report.diagram import shape
 
 MOST = 12
 """Outputs that are shown."""
-PLANE = 2**26
+PLANE = 2**25
 """Bytes of a plane that are decoded."""
 SIDE = 512
 """Pixels of a picture's longer side."""
@@ -49,15 +49,14 @@ def pictures(outputs: Sequence[Mapping[str, Any]], folder: Path, until: float) -
     until : float
         The time, by `time.monotonic`, from which on outputs are only named.
     """
-    shown = []
-    for output in outputs[:MOST]:
-        one = {"name": output["name"], "path": output["path"], "about": _about(output)}
-        if time.monotonic() < until or output["path"].endswith(".json"):
+    shown = [{"name": one["name"], "path": one["path"], "about": _about(one)} for one in outputs[:MOST]]
+    # Chunks have to be decoded: what is cheaper to look at comes first.
+    for one in sorted(shown, key=lambda one: (folder / one["path"]).is_dir()):
+        if time.monotonic() < until or one["path"].endswith(".json"):
             try:
-                one |= _picture(folder / output["path"], folder, until)
+                one.update(_picture(folder / one["path"], folder, until))
             except Exception as error:  # noqa: BLE001  (a picture is never worth a report)
                 one["caption"] = f"no picture: {error}"
-        shown.append(one)
     return shown
 
 
