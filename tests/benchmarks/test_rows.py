@@ -103,3 +103,14 @@ def test_rounds_are_shared_out_fairly(each, left):
     ordered = [rounds[name] for name in sorted(each, key=lambda name: each[name])]
     assert ordered == sorted(ordered, reverse=True)
     assert all(1 <= n <= 5 for n in ordered)
+
+
+def test_what_a_killed_run_has_left_is_removed(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    mine, theirs = (tmp_path / f"{data.UNFINISHED}{process}-x.npy" for process in (os.getpid(), ended.pid))
+    for path in (mine, theirs, tmp_path / "x.npy"):
+        path.write_bytes(b"")
+    (tmp_path / f"{data.UNFINISHED}{ended.pid}-results").mkdir()
+    data.clear_left(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([mine.name, "x.npy"])
