@@ -36,6 +36,9 @@ class NpyTarget:
     meta: Meta
     key: str = field(default="", compare=False)
     run: str = field(default="", compare=False)
+    lasting: bool = field(default=True, compare=False)
+    """Whether it must be on the disk before it has its name; not what one stage leaves for another, whose
+    receipts tell what of it a crash has taken."""
 
     def owned(self, key: str, run: str) -> Self:
         """The same file, written by one run, from a stage with this key."""
@@ -115,8 +118,11 @@ class NpyTarget:
         part = Path(self.part)
         if not part.exists():
             return  # an earlier run has published it
-        sync_one(str(part))
-        sync_one(str(part.replace(self.path).parent))
+        if self.lasting:
+            sync_one(str(part))
+        folder = part.replace(self.path).parent
+        if self.lasting:
+            sync_one(str(folder))
         for left in leftovers(self.path):
             left.unlink(missing_ok=True)
 

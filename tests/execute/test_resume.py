@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hpcflow
@@ -190,6 +190,7 @@ RECEIPTS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(RECEIPTS)
 def test_a_receipt_survives_the_journal(receipt):
     assert parse(receipt.line()) == receipt
