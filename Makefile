@@ -1,4 +1,4 @@
-# One word for everything:  make run · make test · make check · make bench · make fault · make clean
+# One word for everything:  make run · make test · make check · make docs · make bench · make fault · make clean
 # With CUDA's packages:     make test-cuda-api · make test-gpu
 # Another interpreter:      make run PYTHON=python3.12
 
@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench fault test-cuda-api test-gpu clean
+.PHONY: run test check docs bench fault test-cuda-api test-gpu clean
 
 # Label the photos in data/photos: out/labels.parquet, out/labels.png.
 run: $(VENV)/.models
@@ -29,6 +29,10 @@ check: $(VENV)/.test
 	$(BIN)/lint-imports
 	$(BIN)/python -m hpcflow check $(wildcard flows/*.yaml)
 
+# The documentation, with a picture of what each op does: .site/html/index.html.
+docs: $(VENV)/.docs
+	$(BIN)/python docs/site/build.py
+
 # Beside the peers, and beside what the machine can do: docs/benchmarks.md. Half an hour or so.
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks --docs docs
@@ -44,7 +48,7 @@ test-gpu: $(VENV)-cuda/.gpu
 	$(VENV)-cuda/bin/python -m hpcflow bench-device
 
 clean:
-	rm -rf $(VENV) $(VENV)-cuda .bench out runs dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-cuda .bench .site out runs dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # The stamps hold what was installed: again only when pyproject.toml has changed.
 $(VENV)/.models: pyproject.toml | $(BIN)/python
@@ -54,6 +58,10 @@ $(VENV)/.models: pyproject.toml | $(BIN)/python
 # The test extra holds all that `models` does.
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.models
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@ $(VENV)/.models
 
 $(VENV)/.bench: pyproject.toml | $(BIN)/python

@@ -1,0 +1,144 @@
+"""What each op does to a photo, drawn by the op itself."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+import hpcflow
+from hpcflow.meta import Meta
+from hpcflow.viewing.draw import fitted, pixels, resized
+from hpcflow.viewing.look import ArrayView
+from hpcflow.viewing.sample import Sample
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+SIDE, GAP, LINE = 256, 16, 22
+
+SOURCES = """\
+  photo: {from: npy, path: photo.npy, dims: [y, x]}
+  other: {from: npy, path: other.npy, dims: [y, x]}
+  small: {from: npy, path: small.npy, dims: [y, x]}
+  photos: {from: images, path: photos, size: 224}
+"""
+EDGE = "[[0, 1, 0], [1, -4, 1], [0, 1, 0]]"
+BLUR = "[[1, 1, 1], [1, 1, 1], [1, 1, 1]]"
+STEPS = {
+    "argmax": "{op: argmax, of: photo, axis: x}",
+    "astype": "{op: astype, of: photo, dtype: bool}",
+    "clip": "{op: clip, of: photo, min: 80, max: 160}",
+    "concatenate": "{op: concatenate, of: [photo, other], axis: x}",
+    "convolve": f"{{op: convolve, of: photo, weights: {EDGE}}}",
+    "correlate": f"{{op: correlate, of: photo, weights: {BLUR}}}",
+    "expr": '{op: expr, expr: "sqrt(abs(photo - other))"}',
+    "fft": "{op: fft, of: photo, axes: [y, x]}",
+    "gaussian": "{op: gaussian, of: photo, sigma: 4}",
+    "histogram": "{op: histogram, of: photo, bins: 64, range: [0, 256]}",
+    "ifft": "{op: ifft, of: photo, axes: [y, x]}",
+    "infer": "{op: infer, of: photos, model: efficientnet_lite0}",
+    "infer_tiled": (
+        f'{{op: infer_tiled, of: photo, model: "{DATA}/denoiser.pt2", axes: [y, x], depth: 5, mode: reflect}}'
+    ),
+    "isel": '{op: isel, of: photo, indexers: {y: "64:192", x: "::-2"}}',
+    "laplace": "{op: laplace, of: photo}",
+    "matmul": "{op: matmul, of: [photo, other]}",
+    "max": "{op: max, of: photo, axis: y}",
+    "maximum": "{op: maximum, of: photo, size: 9}",
+    "mean": "{op: mean, of: photo, axis: y}",
+    "median": "{op: median, of: photo, size: 7}",
+    "min": "{op: min, of: photo, axis: y}",
+    "minimum": "{op: minimum, of: photo, size: 9}",
+    "normalize": "{op: normalize, of: photo, mean: 128, std: 64}",
+    "sobel": "{op: sobel, of: photo, axis: x}",
+    "softmax": "{op: softmax, of: small, axis: x}",
+    "stack": "{op: stack, of: [photo, other], axis: 0}",
+    "std": "{op: std, of: photo, axis: y}",
+    "sum": "{op: sum, of: photo, axis: y}",
+    "threshold": "{op: threshold, of: photo, value: 128}",
+    "top_k": "{op: top_k, of: small, axis: x, k: 3}",
+    "transpose": "{op: transpose, of: photo, axes: [x, y]}",
+    "uniform": "{op: uniform, of: photo, size: 15}",
+    "where": "{op: where, of: [bright, photo, other]}",
+}
+"""How each op is used for its picture; one that is not here, an add-on's, has none."""
+
+
+def draw(name: str, path: Path) -> str:
+    """Draw an op's input and result side by side; the step as a flow has it, or nothing where there is none."""
+    if name not in STEPS:
+        return ""
+    step = STEPS[name]
+    text = f"flow: picture\nsources:\n{SOURCES}steps:\n"
+    text += '  bright: {op: expr, expr: "photo > 128"}\n' + f"  after: {step}\n"
+    text += "sinks:\n  after: {to: npy, of: after, path: after.npy}\n"
+    with prepared():
+        Path("picture.yaml").write_text(text, encoding="utf-8")
+        flow = hpcflow.load("picture.yaml")
+        built = hpcflow.build(flow)
+        names = ["photo" if one == "bright" else one for one in flow.nodes["after"].of]
+        before = np.asarray(built[names[0]].compute(scheduler="synchronous"))
+        after = np.asarray(built["after"].compute(scheduler="synchronous"))
+    tiles = [("before", tile(before)), ("after", tile(after))]
+    paper = Image.new("RGB", (GAP + (SIDE + GAP) * len(tiles), SIDE + LINE + 2 * GAP), "white")
+    pen, font = ImageDraw.Draw(paper), ImageFont.load_default(15)
+    for number, (caption, picture) in enumerate(tiles):
+        left = GAP + number * (SIDE + GAP)
+        paper.paste(picture, (left + (SIDE - picture.width) // 2, GAP + (SIDE - picture.height) // 2))
+        pen.text((left, GAP + SIDE + 6), caption, "black", font)
+    paper.save(path)
+    return f"after: {step}".replace(f"{DATA}/", "data/")
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator[None]:
+    """A folder with the photos, and with parts of two of them as planes."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("photos").symlink_to(DATA / "photos")
+        for name, photo in (("photo", "china.jpg"), ("other", "flower.jpg")):
+            with Image.open(DATA / "photos" / photo) as image:
+                grey = image.convert("L").resize((2 * SIDE, 2 * SIDE)).crop((64, 128, 64 + SIDE, 128 + SIDE))
+            np.save(f"{name}.npy", np.asarray(grey, np.float32))
+        np.save("small.npy", np.random.default_rng(0).normal(size=(6, 12)).astype("float32"))
+        yield
+
+
+def tile(array: np.ndarray) -> Image.Image:
+    """An array as a picture: an image, a line, a number, or rows of text."""
+    if array.dtype.names:
+        rows = array.reshape(-1, array.shape[-1])[:6]
+        key, value = array.dtype.names[:2]
+        return words("\n".join("  ".join(f"{one[key]}: {one[value]:.2f}" for one in row) for row in rows))
+    if array.ndim == 0:
+        return words(f"{array[()]:.6g}")
+    if array.ndim == 1:
+        return line(array.astype(np.float64))
+    if array.ndim == 4:
+        array = array[0]
+    if array.ndim == 3 and array.shape[-1] not in (3, 4):
+        array = np.concatenate(list(array), axis=1)
+    if array.dtype.kind == "c":
+        array = np.log1p(np.abs(np.fft.fftshift(array)))
+    view = ArrayView("", Meta(array.shape, array.dtype), "", Sample(array, (), (1, 1)))
+    image = pixels(view)
+    return Image.fromarray(resized(image, *fitted(image.shape, SIDE, SIDE)))
+
+
+def words(text: str) -> Image.Image:
+    """Text on white."""
+    paper = Image.new("RGB", (SIDE, SIDE), "white")
+    ImageDraw.Draw(paper).text((8, 8), text, "black", ImageFont.load_default(16))
+    return paper
+
+
+def line(values: np.ndarray) -> Image.Image:
+    """A curve."""
+    paper = Image.new("RGB", (SIDE, SIDE), "white")
+    low, high = values.min(), values.max()
+    xs = np.linspace(0, SIDE - 1, len(values))
+    ys = (SIDE - 9) - (values - low) / ((high - low) or 1) * (SIDE - 18)
+    ImageDraw.Draw(paper).line(list(zip(xs.tolist(), ys.tolist(), strict=True)), "#00695c", 2)
+    return paper

@@ -1,0 +1,134 @@
+"""The reference: what flows may say, from the catalog; commands and Python, from signatures and docstrings."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import click
+import pictures
+import typer
+
+import hpcflow
+from hpcflow.cli import app
+from hpcflow.spec.catalog import Entry, entries
+from hpcflow.spec.schema import flow_schema
+
+TITLES = {"op": "Ops", "source": "Sources", "sink": "Sinks", "model": "Models"}
+
+
+def write(pages: Path) -> dict[str, list[str]]:
+    """Write every page; what the navigation shows, by section."""
+    folder = pages / "reference"
+    folder.mkdir()
+    sections: dict[str, list[str]] = {"": ["reference/index.md"]}
+    found = entries()
+    for kind, title in TITLES.items():
+        for entry in (one for one in found if one.kind == kind):
+            path = folder / f"{kind}s" / f"{entry.name}.md"
+            path.parent.mkdir(exist_ok=True)
+            picture = pictures.draw(entry.name, path.with_suffix(".png")) if kind == "op" else ""
+            path.write_text(page(entry, picture), encoding="utf-8")
+            sections.setdefault(title, []).append(str(path.relative_to(pages)))
+    (folder / "index.md").write_text(overview(found), encoding="utf-8")
+    for name, text in {"commands": commands(), "python": python(), "flow": flow()}.items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+        sections[name.capitalize()] = [f"reference/{name}.md"]
+    return sections
+
+
+def page(entry: Entry, picture: str) -> str:
+    """One op, source, sink or model."""
+    parts = [f"# {entry.name}", escaped(entry.summary), *map(escaped, entry.text.split("\n\n"))]
+    if picture:
+        parts += [f"![Before and after `{entry.name}`]({entry.name}.png)", f"```yaml\n{picture}\n```"]
+    if entry.reads and entry.kind == "op":
+        parts.append(f"Reads: {entry.reads}.")
+    if entry.parameters:
+        defaults = {p.name: "required" if p.required else f"`{cell(str(p.default))}`" for p in entry.parameters}
+        rows = [f"| `{p.name}` | {cell(p.type)} | {defaults[p.name]} | {cell(p.doc)} |" for p in entry.parameters]
+        parts.append("\n".join(["| parameter | is | default | |", "| --- | --- | --- | --- |", *rows]))
+    if entry.example:
+        parts += ["## Example", f"```yaml\n{entry.example}\n```"]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def cell(text: str) -> str:
+    """Text within a table."""
+    return escaped(" ".join(text.split())).replace("|", "\\|")
+
+
+def escaped(text: str) -> str:
+    """Text in which no word is taken for HTML; what stands between backquotes is left alone."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else part.replace("<", "&lt;").replace("*", "\\*") for part in parts)
+
+
+def overview(found: list[Entry]) -> str:
+    """All that a flow may name, one line each."""
+    parts = ["# All that a flow may name", "`hpcflow ops` prints this list, `hpcflow ops NAME` one of its pages."]
+    for kind, title in TITLES.items():
+        rows = [f"| [{e.name}]({kind}s/{e.name}.md) | {cell(e.summary)} |" for e in found if e.kind == kind]
+        parts += [f"## {title}", "\n".join(["| | |", "| --- | --- |", *rows])]
+    return "\n\n".join(parts) + "\n"
+
+
+def commands() -> str:
+    """Every command, as it describes itself."""
+    group: Any = typer.main.get_command(app)
+    parts = ["# Commands"]
+    for name, command in group.commands.items():
+        context = click.Context(command, info_name=f"hpcflow {name}")
+        usage = command.get_usage(context).removeprefix("Usage: ")
+        rows = []
+        for parameter in command.params:
+            record = parameter.get_help_record(context)
+            names, text = record or (parameter.make_metavar(context), getattr(parameter, "help", "") or "")
+            rows.append(f"| `{names.replace('|', chr(92) + '|')}` | {cell(text)} |")
+        table = "\n".join(["| | |", "| --- | --- |", *rows])
+        parts += [f"## {name}", escaped(command.help or ""), f"```text\n{usage}\n```", table]
+    return "\n\n".join(parts) + "\n"
+
+
+def python() -> str:
+    """What `import hpcflow` gives, and what add-ons import."""
+    from hpcflow import registry  # noqa: PLC0415
+
+    public = [("hpcflow", name, getattr(hpcflow, name)) for name in hpcflow.__all__ if name != "__version__"]
+    add_on = [("hpcflow.registry", n, getattr(registry, n)) for n in ("op", "reduction", "source", "sink", "model")]
+    parts = ["# Python"]
+    for module, name, thing in [*public, *add_on]:
+        if not callable(thing):
+            continue
+        try:
+            signature = str(inspect.signature(thing))
+        except (TypeError, ValueError):
+            signature = "(...)"
+        signature = re.sub(r"(hpcflow|collections|typing|os)(\.\w+)*\.(\w+)", r"\3", signature)
+        head = textwrap.fill(f"{name}{signature}", 100, subsequent_indent="    ", break_long_words=False)
+        parts += [f"## {module}.{name}", f"```text\n{head}\n```", numpydoc(inspect.getdoc(thing) or "")]
+    return "\n\n".join(parts) + "\n"
+
+
+def numpydoc(text: str) -> str:
+    """A docstring's sections as headings, its parameters as lists."""
+    head, *rest = re.split(r"^(\w[\w ]*)\n-{3,}\n", text, flags=re.MULTILINE)
+    parts = [escaped(head.strip().replace("``", "`"))]
+    for title, body in zip(rest[::2], rest[1::2], strict=True):
+        items = re.sub(r"^(\S.*)$", lambda m: f"- **{escaped(m[1])}**\n", body.strip(), flags=re.MULTILINE)
+        parts += [f"**{title}**", items.replace("``", "`")]
+    return "\n\n".join(parts)
+
+
+def flow() -> str:
+    """The parts of a flow, from its schema."""
+    schema = flow_schema()
+    rows = [
+        f"| `{name}` | {'yes' if name in schema['required'] else ''} | {cell(one.get('description', ''))} |"
+        for name, one in schema["properties"].items()
+    ]
+    words = "`from`, `op`, `of` and `to` are the only words with a meaning of their own within a node."
+    return "\n\n".join(["# A flow", words, "\n".join(["| part | required | |", "| --- | --- | --- |", *rows])]) + "\n"
