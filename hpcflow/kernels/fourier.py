@@ -16,7 +16,7 @@ TRANSFORM = 1.2
 """What each doubling of a transform costs an element, in multiplications of a direct sum; measured."""
 PIECE = 2**19
 """Elements of the largest piece that is transformed at once: it stays near a core's cache."""
-_PADS = {"reflect": "symmetric", "mirror": "reflect", "nearest": "edge", "constant": "constant", "wrap": "wrap"}
+PADS = {"reflect": "symmetric", "mirror": "reflect", "nearest": "edge", "constant": "constant", "wrap": "wrap"}
 
 
 def correlate(
@@ -37,7 +37,7 @@ def correlate(
     before = [n // 2 + o for n, o in zip(weights.shape, origins, strict=True)]
     pads = [(b, n - 1 - b) for b, n in zip(before, weights.shape, strict=True)]
     how = {"constant_values": cval} if mode == "constant" else {}
-    return _pieces(np.pad(x, pads, _PADS[mode], **how), weights, lengths, x.shape)  # type: ignore[call-overload]
+    return _pieces(np.pad(x, pads, PADS[mode], **how), weights, lengths, x.shape)  # type: ignore[call-overload]
 
 
 def piece(shape: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcflow.kernels import planes
+from hpcflow.kernels import lines, planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
 from hpcflow.ops._windows import boundaries, check_lengths, filtered, filtering, native, planar, spread
@@ -78,7 +78,9 @@ def gaussian(
         reach = depth(x, sigma=sigma, truncate=truncate, radius=radius, axes=axes)  # type: ignore[arg-type]
         sigmas = spread(sigma, axes, x.ndim, 0.0)
         weights = {axis: _weights(sigmas[axis], r) for axis, r in enumerate(reach) if sigmas[axis] > NARROW}
-        quick = planes.separable(x, weights, modes=modes, cval=cval, origins=[0] * x.ndim, xp=xp) if weights else None
+        quick = lines.symmetric(x, weights, modes=modes, xp=xp) if weights else x
+        if quick is None:
+            quick = planes.separable(x, weights, modes=modes, cval=cval, origins=[0] * x.ndim, xp=xp)
         if quick is not None:
             return quick
     ndimage = companion(xp, "ndimage")

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from hpcflow.kernels import lines
 from hpcflow.kernels.resample import MANY
 from hpcflow.operation import call
 from hpcflow.planning.memory import partial_bytes
@@ -91,7 +92,9 @@ def base(flow: Flow, workers: int, *, processes: bool) -> Base:
 def _compiles(node: Node) -> bool:
     """Whether a node is large enough for Numba to pay."""
     photos = node.use == "images" and node.meta is not None and node.meta.shape[0] >= MANY
-    return photos or (node.meta is not None and node.meta.size >= COMPILED)
+    if node.meta is None:
+        return photos
+    return photos or node.meta.size >= COMPILED or (node.use == "gaussian" and lines.takes(node.meta))
 
 
 def _held(flow: Flow, node: Node) -> tuple[Any, int]:

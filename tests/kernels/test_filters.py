@@ -6,7 +6,8 @@ import scipy.ndimage as ndi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcflow.kernels import fourier, planes
+from hpcflow.kernels import fourier, lines, planes
+from hpcflow.ops.gaussian import _weights
 from hpcflow.registry import get_op
 
 MODES = ["reflect", "mirror", "nearest", "constant"]
@@ -54,6 +55,25 @@ def test_gaussian_along_all_axes(x, sigma, mode):
     op = get_op("gaussian")
     params = {"sigma": sigma, "order": 0, "mode": mode, "cval": 0.0, "truncate": 4.0, "radius": None}
     close(op([x], {**params, "axes": tuple(range(x.ndim))}, np), ndi.gaussian_filter(x, sigma, mode=mode))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=3), st.sampled_from(["u2", "i1"]), st.floats(0.3, 4),
+    st.sampled_from([*MODES, "wrap"]), st.booleans(), st.integers(0, 99),
+)  # fmt: skip
+def test_integers_are_cut_off_as_in_scipy(shape, dtype, sigma, mode, flat, seed):  # noqa: PLR0917  (drawn)
+    info = np.iinfo(dtype)
+    x = np.random.default_rng(seed).integers(info.min, info.max, [1] * len(shape) if flat else shape, dtype)
+    x = np.array(np.broadcast_to(x, shape))
+    reach = int(4 * sigma + 0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "LEAST", 0)
+        weights = {axis: _weights(sigma, reach) for axis in range(len(shape))}
+        got = lines.symmetric(x, weights, modes=[mode] * len(shape), xp=np)
+    assert (got is None) == (mode == "constant" or not lines.ALIKE)
+    if got is not None:
+        np.testing.assert_array_equal(got, ndi.gaussian_filter(x, sigma, mode=mode), strict=True)
 
 
 @settings(deadline=None, max_examples=60)
