@@ -57,7 +57,8 @@ def test_a_block_that_cannot_fit_is_refused_with_the_arithmetic_and_what_would_f
 
 
 def test_a_block_asked_for_that_cannot_fit_is_refused_with_the_largest_that_does(sparse, planned, flow):
-    text = flow(sparse((32768, 32768)), ["y: {op: uniform, of: x}"], [NPY], more="block: [16384, 16384]")
+    zarr = "y: {to: zarr, of: y, path: OUT/y.zarr, chunks: [1024, 1024]}"  # gathered: its codec needs whole chunks
+    text = flow(sparse((32768, 32768)), ["y: {op: uniform, of: x}"], [zarr], more="block: [16384, 16384]")
     room = base(planned(text).flow, 1, processes=False).total
     with pytest.raises(FlowError, match="the block that the flow asks for") as caught:
         planned(text, budget=room + 200 * MIB)
