@@ -16,31 +16,11 @@ from hpcflow.regions import whole
 from hpcflow.registry import get_op, names
 from tests.cutting import build, metas_of
 from tests.device import recording
+from tests.device.cases import CASES, ELSEWHERE, arrays_for, params_of, placed
 from tests.device.recording import Recorded, Recording
 from tests.kernels.test_fuse import array, programs
-from tests.test_ops_declared import INPUTS, OPS
 
 cupy = pytest.importorskip("cupy")
-FILTERS = ("uniform", "gaussian", "median", "minimum", "maximum", "laplace", "correlate", "convolve")
-MORE = {
-    **{name: [{**OPS[name][0], "mode": mode} for mode in ("wrap", "constant", "nearest")] for name in FILTERS},
-    "fft": [{}, {"axes": [0]}, {"norm": "ortho"}],
-    "ifft": [{}],
-    "matmul": [{}],
-    "sum": [{}, {"axis": 0}],
-    "mean": [{}, {"axis": 0}],
-    "min": [{}, {"axis": 1}],
-    "max": [{}, {"axis": 1}],
-    "std": [{}, {"axis": 0}],
-    "argmax": [{}, {"axis": 0}],
-    "histogram": [{"range": [0, 9]}, {"range": [0, 9], "axis": 0}],
-    "normalize": [{"mean": [1, 2, 3, 4, 5, 6], "std": 2.0}],
-    "gaussian": [{"sigma": 2, "order": 1}, {"sigma": [1, 2], "mode": ["wrap", "reflect"]}],
-    "correlate": [{"weights": np.ones((25, 25)).tolist()}],
-}
-CASES = [(name, one) for name in {**OPS, **MORE} for one in [*OPS.get(name, []), *MORE.get(name, [])]]
-ELSEWHERE = {"expr", "infer", "infer_tiled"}
-"""Those that have a test of their own."""
 
 
 @pytest.fixture
@@ -69,25 +49,15 @@ def test_every_op_has_a_case():
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "nan"])
 @pytest.mark.parametrize(("name", "given"), CASES)
 def test_op(name, given, dtype, xp):
-    x = np.random.default_rng(0).integers(0, 9, (30, 6) if name != "matmul" else (6, 6))
-    x = x.astype("float32" if dtype == "nan" else dtype)
-    if dtype == "nan":
-        x[2, 3] = np.nan
+    arrays = arrays_for(name, dtype)
     op = get_op(name)
     if op.is_reduction:
-        axes = given.get("axis")
-        params = {"axis": (0, 1) if axes is None else (axes,), "keepdims": False}
-        params |= {"dtype": None} if name in ("sum", "mean", "std") else {}
-        params |= {"ddof": 0.0} if name == "std" else {}
-        if name == "histogram":
-            params = {"axis": params["axis"], "bins": 5, "range": given["range"]}
-        placed = {"region": ((0, 30), (0, 6)), "metas": [metas_of({"x": x})["x"]]}
+        params, (x,) = params_of(name, given), arrays.values()
         with np.errstate(all="ignore"):
-            exact, got = op([x], params, np, **placed), op([Recorded(x)], params, xp, **placed)
+            exact, got = op([x], params, np, **placed(x)), op([Recorded(x)], params, xp, **placed(x))
         for one, other in zip(got, exact, strict=True):
             np.testing.assert_array_equal(one.get(), other, strict=True)
         return
-    arrays = {f"x{i}": x for i in range(2 if name == "matmul" else INPUTS.get(name, 1))}
     try:
         program = build(metas_of(arrays), ("out", name, list(arrays), given))
     except ValueError:

@@ -16,10 +16,11 @@ from hpcflow.execute import device
 from hpcflow.execute.device import Cuda
 from hpcflow.execute.progress import Silent
 from hpcflow.namespace import computing_on
+from hpcflow.ops._functions import FUNCTIONS
 from hpcflow.program.evaluate import evaluate
 from hpcflow.regions import whole
 from tests.cutting import build, metas_of
-from tests.device.test_cuda_api import CASES, FUNCTIONS
+from tests.device.cases import CASES
 from tests.device.test_offload import FLOW, check
 from tests.test_ops_declared import INPUTS
 
