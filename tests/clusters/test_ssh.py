@@ -8,6 +8,7 @@ import yaml
 from scipy import ndimage
 
 import hpcflow
+from hpcflow.clusters._examine import examine
 from hpcflow.clusters.profiles import Profile
 from hpcflow.clusters.ssh import ssh_options
 from hpcflow.errors import Mismatch
@@ -73,3 +74,14 @@ def test_hosts_are_needed(hosts):
 def test_workers_that_cannot_be_shared_out_are_refused():
     with pytest.raises(Mismatch, match="as many workers on each of 2 hosts, found 3"):
         options(workers=3, options={"hosts": ["a", "b", "c"]})
+
+
+@pytest.mark.slow
+def test_doctor_logs_in_and_compares_versions(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = {"hosts": ["127.0.0.1", "127.0.0.1"], "connect_options": server}
+    found = list(examine(Profile("ssh", 1, 1, 2**30, options=given)))
+    assert not [check for check in found if check.severity == "error"]
+    assert any("answers over SSH" in check.found for check in found)
+    broken = list(examine(Profile("ssh", 1, 1, 2**30, options={**given, "remote_python": "/no/such/python"})))
+    assert any(check.severity == "error" and "/no/such/python" in check.hint for check in broken)
