@@ -93,7 +93,14 @@ def navigation(generated: dict[str, list[str]]) -> list[dict[str, Any]]:
     )
     nav = [{name: [page for page in pages if (PAGES / page).exists()]} for name, pages in NAV]
     nav[-1][NAV[-1][0]] += others
-    return [*nav, {"Reference": [{name: pages} if name else pages[0] for name, pages in generated.items()]}]
+    return [*nav, {"Reference": [entry(name, pages) for name, pages in generated.items()]}]
+
+
+def entry(name: str, pages: list[str]) -> Any:
+    """A section of the navigation, or its only page."""
+    if len(pages) > 1:
+        return {name: pages}
+    return {name: pages[0]} if name else pages[0]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from hpcflow.cli import app
 from hpcflow.spec.catalog import Entry, entries
 from hpcflow.spec.schema import flow_schema
 
+WIDE = 88
 TITLES = {"op": "Ops", "source": "Sources", "sink": "Sinks", "model": "Models"}
 
 
@@ -103,14 +103,32 @@ def python() -> str:
     for module, name, thing in [*public, *add_on]:
         if not callable(thing):
             continue
-        try:
-            signature = str(inspect.signature(thing))
-        except (TypeError, ValueError):
-            signature = "(...)"
-        signature = re.sub(r"(hpcflow|collections|typing|os)(\.\w+)*\.(\w+)", r"\3", signature)
-        head = textwrap.fill(f"{name}{signature}", 100, subsequent_indent="    ", break_long_words=False)
-        parts += [f"## {module}.{name}", f"```text\n{head}\n```", numpydoc(inspect.getdoc(thing) or "")]
+        parts += [f"## {module}.{name}", f"```text\n{head(name, thing)}\n```", numpydoc(inspect.getdoc(thing) or "")]
     return "\n\n".join(parts) + "\n"
+
+
+def head(name: str, thing: Any) -> str:
+    """A signature as it is written: one parameter on a line where they do not fit on one."""
+    try:
+        signature = inspect.signature(thing)
+    except (TypeError, ValueError):
+        return f"{name}(...)"
+    kinds, shown, starred = inspect.Parameter, [], False
+    for one in signature.parameters.values():
+        if one.kind is kinds.VAR_POSITIONAL:
+            starred = True
+        elif one.kind is kinds.KEYWORD_ONLY and not starred:
+            shown.append("*")
+            starred = True
+        shown.append(plainly(str(one)))
+    result = "" if signature.return_annotation in (signature.empty, "None") else f" -> {signature.return_annotation}"
+    line = f"{name}({', '.join(shown)}){plainly(result)}"
+    return line if len(line) <= WIDE else plainly(f"{name}(\n    " + ",\n    ".join(shown) + f",\n){result}")
+
+
+def plainly(text: str) -> str:
+    """An annotation without the quotes and the modules that only an interpreter needs."""
+    return re.sub(r"\b(?:hpcflow|collections|typing|os|_typeshed)(?:\.\w+)*\.(\w+)", r"\1", text).replace("'", "")
 
 
 def numpydoc(text: str) -> str:
@@ -118,7 +136,7 @@ def numpydoc(text: str) -> str:
     head, *rest = re.split(r"^(\w[\w ]*)\n-{3,}\n", text, flags=re.MULTILINE)
     parts = [escaped(head.strip().replace("``", "`"))]
     for title, body in zip(rest[::2], rest[1::2], strict=True):
-        items = re.sub(r"^(\S.*)$", lambda m: f"- **{escaped(m[1])}**\n", body.strip(), flags=re.MULTILINE)
+        items = re.sub(r"^(\S.*)$", lambda m: f"\n- **{escaped(m[1])}**\n", body.strip(), flags=re.MULTILINE)
         parts += [f"**{title}**", items.replace("``", "`")]
     return "\n\n".join(parts)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from hpcflow import stopping
+from hpcflow.cli import _complete as complete
 from hpcflow.errors import Fault, FlowError, HpcflowError, Mismatch, MissingPackage
 
 WRONG, FAILED, INTERRUPTED = 2, 1, 130
@@ -24,13 +25,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-FlowFile = Annotated[str, typer.Argument(metavar="FLOW", help="A flow's YAML file.")]
+FlowFile = Annotated[str, typer.Argument(metavar="FLOW", help="A flow's YAML file.", autocompletion=complete.flows)]
 Params = Annotated[
     list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="Set a parameter of the flow.")
 ]
 Cluster = Annotated[
     str,
-    typer.Option(metavar="NAME|FILE", help="local, threads, synchronous, the NAME of cluster/NAME.yaml, or a file."),
+    typer.Option(
+        metavar="NAME|FILE",
+        help="local, threads, synchronous, the NAME of cluster/NAME.yaml, or a file.",
+        autocompletion=complete.clusters,
+    ),
 ]
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Worker processes.")]
 Threads = Annotated[int | None, typer.Option(metavar="N", min=1, help="Threads of each worker.")]

@@ -6,13 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
+from hpcflow.cli import _complete as complete
 from hpcflow.cli._shared import WRONG, Debug, Directory, Json, Params, app, errors, parse_params, print_json, work_in
 from hpcflow.errors import Fault, FlowError
 
 
 @app.command()
 def check(
-    flows: Annotated[list[str], typer.Argument(metavar="FLOW...", help="YAML files of flows.")],
+    flows: Annotated[
+        list[str], typer.Argument(metavar="FLOW...", help="YAML files of flows.", autocompletion=complete.flows)
+    ],
     *,
     param: Params = None,
     directory: Directory = None,

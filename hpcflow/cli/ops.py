@@ -6,12 +6,15 @@ from typing import Annotated
 
 import typer
 
+from hpcflow.cli import _complete as complete
 from hpcflow.cli._shared import Debug, Json, app, errors, print_json
 
 
 @app.command()
 def ops(
-    name: Annotated[str | None, typer.Argument(help="One of them, to show with its parameters.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One of them, to show with its parameters.", autocompletion=complete.uses)
+    ] = None,
     *,
     as_json: Json = False,
     debug: Debug = False,

@@ -85,7 +85,7 @@ def _section(section: str) -> Schema:
     """The definition of a section's nodes, and one for each function that they can name."""
     word, kind, one = WORDS[section], KINDS[section], ONE[section]
     listed = entries(kind)
-    uses = [{"const": entry.name, "description": entry.summary} for entry in listed]
+    uses = [{"const": one.name, "description": one.summary, "markdownDescription": _markdown(one)} for one in listed]
     branches = [
         {
             "if": {"properties": {word: {"const": entry.name}}, "required": [word]},
@@ -106,6 +106,12 @@ def _section(section: str) -> Schema:
         definitions[f"{one}.{entry.name}"] = node
         definitions.update(inner)
     return definitions
+
+
+def _markdown(entry: Entry) -> str:
+    """What an editor shows of an entry: what it does, and how it is used."""
+    example = f"```yaml\n{entry.example}\n```" if entry.example else ""
+    return "\n\n".join(part for part in (entry.summary, entry.text, example) if part)
 
 
 def _node(section: str, entry: Entry, function: Callable[..., Any]) -> tuple[Schema, Schema]:
