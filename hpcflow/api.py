@@ -102,8 +102,16 @@ def _plan(flow: Flow, where: Profile, run_dir: str | os.PathLike[str] | None) ->
         processes=where.kind not in SINGLE,
         elsewhere=where.elsewhere,
         budget=where.memory or _budget(flow, where, Path(run_dir or Path("runs") / flow.name)),
-        gpu=None if where.device == "cpu" else Gpu(where.device_memory, where.threads),
+        gpu=_gpu(where),
     )
+
+
+def _gpu(where: Profile) -> Gpu | None:
+    """What each worker has of a device; workers that are not pinned to one each share the first."""
+    if where.device == "cpu":
+        return None
+    sharing = where.workers if where.kind == "local" else 1
+    return Gpu(where.device_memory and where.device_memory // sharing, where.threads)
 
 
 def _budget(flow: Flow, where: Profile, run_dir: Path) -> int:

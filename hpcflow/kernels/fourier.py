@@ -10,12 +10,14 @@ from math import log2, prod
 import numpy as np
 
 from hpcflow.kernels.planes import all_finite
-from hpcflow.namespace import Array, Namespace
+from hpcflow.namespace import Array, Namespace, companion
 
 TRANSFORM = 1.2
 """What each doubling of a transform costs an element, in multiplications of a direct sum; measured."""
 PIECE = 2**19
 """Elements of the largest piece that is transformed at once: it stays near a core's cache."""
+ON_DEVICE = 400
+"""Elements of a kernel from which on a device transforms; not measured."""
 PADS = {"reflect": "symmetric", "mirror": "reflect", "nearest": "edge", "constant": "constant", "wrap": "wrap"}
 
 
@@ -27,17 +29,35 @@ def correlate(
     It is computed in float64, so right to about 1e-15 of the largest element; integers, whose
     fractions are cut off, and infinities, which a transform would spread, go the direct way.
     """
-    if xp is not np or x.dtype.char not in "fd" or not x.size or weights.size == 1:
+    if x.dtype.char not in "fd" or not x.size or weights.size == 1 or not np.isfinite(cval):
         return None
+    if xp is not np:
+        return _on_device(x, weights, mode=mode, cval=cval, origins=origins, xp=xp)
     lengths = piece(x.shape, weights.shape)
     if TRANSFORM * work(lengths, weights.shape) > weights.size:
         return None
-    if not (np.isfinite(cval) and all_finite(x)):
+    if not all_finite(x):
         return None
+    return _pieces(_padded(x, weights, mode=mode, cval=cval, origins=origins, xp=np), weights, lengths, x.shape)
+
+
+def _padded(x: Array, weights: Array, *, mode: str, cval: float, origins: Sequence[int], xp: Namespace) -> Array:
+    """The array with what the kernel sees beyond its ends."""
     before = [n // 2 + o for n, o in zip(weights.shape, origins, strict=True)]
     pads = [(b, n - 1 - b) for b, n in zip(before, weights.shape, strict=True)]
     how = {"constant_values": cval} if mode == "constant" else {}
-    return _pieces(np.pad(x, pads, PADS[mode], **how), weights, lengths, x.shape)  # type: ignore[call-overload]
+    return xp.pad(x, pads, PADS[mode], **how)
+
+
+def _on_device(
+    x: Array, weights: Array, *, mode: str, cval: float, origins: Sequence[int], xp: Namespace
+) -> Array | None:
+    """By the device's own library, the whole block at once: nothing of it would stay in a cache."""
+    if weights.size < ON_DEVICE or not (xp.isfinite(x.min()) and xp.isfinite(x.max())):
+        return None
+    padded = _padded(x, weights, mode=mode, cval=cval, origins=origins, xp=xp).astype(np.float64)
+    turned = xp.asarray(np.flip(weights))
+    return companion(xp, "signal").fftconvolve(padded, turned, mode="valid").astype(x.dtype)
 
 
 def piece(shape: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
