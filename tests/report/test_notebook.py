@@ -24,7 +24,9 @@ def executed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebook")
     notebook = nbformat.read(EXAMPLE, as_version=4)
     where = {"metadata": {"path": str(folder)}}
-    return notebook, NotebookClient(copy.deepcopy(notebook), timeout=240, resources=where).execute()
+    return notebook, NotebookClient(
+        copy.deepcopy(notebook), timeout=240, startup_timeout=240, resources=where
+    ).execute()
 
 
 # The kernel's channels, and the loop that waits for them, are no business of ours.
