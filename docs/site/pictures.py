@@ -18,6 +18,8 @@ from hpcflow.viewing.sample import Sample
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 SIDE, GAP, LINE = 256, 16, 22
+LONG = 20
+"""How much wider than high an array is that is drawn as a curve of its first row."""
 
 SOURCES = """\
   photo: {from: npy, path: photo.npy, dims: [y, x]}
@@ -114,6 +116,8 @@ def tile(array: np.ndarray) -> Image.Image:
         return words("\n".join("  ".join(f"{one[key]}: {one[value]:.2f}" for one in row) for row in rows))
     if array.ndim == 0:
         return words(f"{array[()]:.6g}")
+    if array.ndim == 2 and array.shape[1] > LONG * array.shape[0]:
+        array = array[0]
     if array.ndim == 1:
         return line(array.astype(np.float64))
     if array.ndim == 4:

@@ -13,7 +13,8 @@ import typer
 
 import hpcflow
 from hpcflow.cli import app
-from hpcflow.spec.catalog import Entry, entries
+from hpcflow.scalars import short
+from hpcflow.spec.catalog import Entry, Parameter, entries
 from hpcflow.spec.schema import flow_schema
 
 WIDE = 88
@@ -48,12 +49,16 @@ def page(entry: Entry, picture: str) -> str:
     if entry.reads and entry.kind == "op":
         parts.append(f"Reads: {entry.reads}.")
     if entry.parameters:
-        defaults = {p.name: "required" if p.required else f"`{cell(str(p.default))}`" for p in entry.parameters}
-        rows = [f"| `{p.name}` | {cell(p.type)} | {defaults[p.name]} | {cell(p.doc)} |" for p in entry.parameters]
-        parts.append("\n".join(["| parameter | is | default | |", "| --- | --- | --- | --- |", *rows]))
+        listed = [f"- `{p.name}`: {escaped(p.type)}, {default(p)}\n\n    {cell(p.doc)}" for p in entry.parameters]
+        parts += ["## Parameters", "\n".join(listed)]
     if entry.example:
         parts += ["## Example", f"```yaml\n{entry.example}\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def default(parameter: Parameter) -> str:
+    """What holds where a flow does not say."""
+    return "required" if parameter.required else f"by default `{short(parameter.default)}`"
 
 
 def cell(text: str) -> str:
@@ -87,6 +92,7 @@ def commands() -> str:
         for parameter in command.params:
             record = parameter.get_help_record(context)
             names, text = record or (parameter.make_metavar(context), getattr(parameter, "help", "") or "")
+            names = re.sub(r" <[^>]*>$", "", names)
             rows.append(f"| `{names.replace('|', chr(92) + '|')}` | {cell(text)} |")
         table = "\n".join(["| | |", "| --- | --- |", *rows])
         parts += [f"## {name}", escaped(command.help or ""), f"```text\n{usage}\n```", table]

@@ -32,7 +32,7 @@ def test_a_page_says_all_of_an_entry(entry):
     page = reference.page(entry, "")
     assert page.startswith(f"# {entry.name}\n")
     assert entry.example in page
-    assert all(f"| `{parameter.name}` |" in page for parameter in entry.parameters)
+    assert all(f"- `{parameter.name}`: " in page for parameter in entry.parameters)
 
 
 def test_signatures_are_as_they_are_written():
