@@ -33,14 +33,15 @@ Cluster = Annotated[
     str,
     typer.Option(
         metavar="NAME|FILE",
-        help="local, threads, synchronous, the NAME of cluster/NAME.yaml, or a file.",
+        help="A kind (local, local-cuda, slurm, …), or cluster/NAME.yaml, or a file.",
         autocompletion=complete.clusters,
     ),
 ]
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Worker processes.")]
 Threads = Annotated[int | None, typer.Option(metavar="N", min=1, help="Threads of each worker.")]
 Memory = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Budget of the whole run on one machine, such as 2GiB or 500MB.")
+    str | None,
+    typer.Option(metavar="SIZE", help="Budget of the run on this machine, or of each worker on others."),
 ]
 RunDir = Annotated[
     str | None, typer.Option(metavar="DIR", help="Where the report and what a resumed run needs go. [runs/<flow>]")

@@ -102,6 +102,12 @@ status nvmlDeviceGetCpuAffinity(void *device, unsigned words, unsigned long *mas
     return OK;
 }
 
+status nvmlDeviceGetComputeRunningProcesses_v2(void *device, unsigned *count, void *out) {
+    (void)device, (void)out;
+    *count = 0;
+    return OK;
+}
+
 status nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, void *out) {
     (void)device, (void)out;
     *count = 0;

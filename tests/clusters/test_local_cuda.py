@@ -145,14 +145,14 @@ MAIN:
     np.save("stack.npy", np.random.default_rng(0).random((32, 64, 64), dtype="float32"))
     open("count.py", "w").write(
         "import os\\n"
-        "from hpcflow.models import _engines\\n"
+        "from hpcflow.models._archive import Archive\\n"
         "def dask_setup(worker):\\n"
-        "    load = _engines._load\\n"
-        "    def counted(*given):\\n"
+        "    load = Archive.load\\n"
+        "    def counted(*given, **named):\\n"
         "        with open('THERE/loads.txt', 'a') as file:\\n"
         "            file.write(os.environ['CUDA_VISIBLE_DEVICES'] + chr(10))\\n"
-        "        return load(*given)\\n"
-        "    _engines._load = counted\\n"
+        "        return load(*given, **named)\\n"
+        "    Archive.load = counted\\n"
     )
     open("flow.yaml", "w").write(
         "flow: denoise\\nblock: [1, 64, 64]\\nsources:\\n  x: {from: npy, path: stack.npy, dims: [t, y, x]}\\n"

@@ -93,7 +93,7 @@ def test_a_job_that_is_cut_goes_on_and_ends_with_the_same_bytes(folder, limit):
         file.unlink()
     Path("y.npy").unlink()
     script = ["--nodes=1", "--cpus-per-task=2", "--output=out.txt", str(ROOT / "cluster" / "slurm-multinode.sbatch")]
-    cut = ["--time=5"] if limit == "signal" else ["--time=1", "--signal=B:USR1@20"]
+    cut = ["--time=5"] if limit == "signal" else ["--time=2", "--signal=B:USR1@20"]
     run = ["smooth.yaml", "-p", size, "--memory", "500MiB", "--run-dir", "runs/cut"]
     job = listed("sbatch", "--parsable", *cut, *script, *run)[0]
     if limit == "signal":
