@@ -161,6 +161,8 @@ class Stage:
     @cached_property
     def streamed(self) -> frozenset[str]:
         """The nodes that are written tile by tile: one tile's elements lie behind the other's."""
+        if self.device != "cpu":
+            return frozenset()  # a block comes back from there as a whole
         first = next((axis for axis, n in enumerate(self.block) if n > 1), 0)
         if self.tile[first + 1 :] != self.block[first + 1 :]:
             return frozenset()
