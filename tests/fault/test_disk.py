@@ -220,7 +220,7 @@ def test_a_full_tmpfs_is_enlarged(case, figures):
     assert "No space left on device" in done.stderr
     assert "tiled.zarr`: the whole array takes" in done.stderr
     hashes = {line.split()[1].removeprefix("./"): line.split()[0] for line in lines if "  ./" in line}
-    assert hashes == reference.outputs()
+    assert hashes == reference.outputs(Path.read_bytes)
     assert one.report["tasks"]["reused"] > 0
     figures(tmpfs_mib=small, reused=one.report["tasks"]["reused"], executed=one.report["tasks"]["executed"])
 
