@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 import hpcflow
 from hpcflow.cli import app
+from hpcflow.clusters.profiles import profile
 from hpcflow.spec.document import parse, plain
 from hpcflow.spec.faults import Faults
 from hpcflow.spec.schema import flow_schema
@@ -97,8 +98,12 @@ def run(block, names):
 
 
 def run_yaml(text):
-    """Run a flow; hold a part of one against the schema."""
+    """Run a flow; hold a part of one against the schema, and a cluster's profile against its own rules."""
     value = plain(parse(text, "block", Faults()))
+    if "kind" in value:
+        Path("profile.yaml").write_text(text, encoding="utf-8")
+        assert profile("profile.yaml").kind.replace("_", "-") == value["kind"]
+        return
     if "flow" in value:
         path = Path(f"{value['flow']}.yaml")
         path.write_text(text, encoding="utf-8")
