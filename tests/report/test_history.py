@@ -69,6 +69,7 @@ def test_a_history_does_not_grow_with_the_number_of_blocks():
             bytes_read=10,
             bytes_written=5,
             spent={"read": 0.02, "step": 0.05},
+            held=0,
         )
         history.task("only", trace)
         history.event(f"block {number} tried again")

@@ -172,6 +172,7 @@ def busy_history():
             bytes_read=1000 * (number % 7),
             bytes_written=500,
             spent={"plane": 0.02, "soft": 0.05},
+            held=0,
         )
         history.task("more", trace)
     return history
