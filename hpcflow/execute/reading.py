@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import xxhash
 
 from hpcflow.digests import digest_json, update
@@ -40,7 +42,7 @@ class Reader:
             if name in bounds.regions and "path" in source.identity
         }
         self._decoded: dict[str, tuple[Region, Array]] = {}
-        self._mapped: set[str] = set()
+        self._mapped: dict[str, _Pages] = {}
         self.bytes_read = 0
         for name, source in stage.sources.items():
             if name not in bounds.regions:
@@ -53,9 +55,10 @@ class Reader:
                     read = partial(self._hashed, name, read)
                 elif not inside(region, meta.shape):
                     continue  # the far side is read tile by tile, as any other part is
-                else:
-                    self._mapped.add(name)
-                self._decoded[name] = region, _named(name, read, region, meta.shape)
+                array = _named(name, read, region, meta.shape)
+                if source.chunks is None:
+                    self._mapped[name] = _Pages(array)
+                self._decoded[name] = region, array
                 lap(name)
 
     def __call__(self, name: str, region: Region) -> Array:
@@ -68,6 +71,7 @@ class Reader:
         shift = [_turns(one, have, n) * n for one, have, n in zip(region, held, shape, strict=True)]
         part = array[slices(tuple((a + s, b + s) for (a, b), s in zip(region, shift, strict=True)), held)]
         if name in self._mapped:
+            self._mapped[name].turn_to(part)
             # Nothing of it has been read yet: hashing brings it into the cache, where it is computed with.
             self._hash(name, part)
         return part
@@ -85,6 +89,32 @@ class Reader:
     def digests(self) -> dict[str, str]:
         """The hash of what was read so far of each source; empty for one that is computed."""
         return {n: self._hashes[n].hexdigest() if n in self._hashes else "" for n in self._stage.sources}
+
+
+class _Pages:
+    """The pages of a mapped block: those of a tile are given back when the next one is taken.
+
+    They would count as the process's memory until the block is done. What still looks at them
+    finds them again: giving back is never wrong, only slow.
+    """
+
+    def __init__(self, block: Array) -> None:
+        base = block
+        while isinstance(base, np.ndarray):
+            base = base.base
+        self._map = base if isinstance(base, mmap.mmap) else None
+        self._start = np.frombuffer(base, np.uint8, 1).ctypes.data if self._map else 0
+        self._last = (0, 0)
+
+    def turn_to(self, tile: Array) -> None:
+        """Give back the pages of the tile before."""
+        if self._map is None:
+            return
+        first, end = self._last
+        if end > first:
+            self._map.madvise(mmap.MADV_DONTNEED, first, end - first)
+        low, high = np.lib.array_utils.byte_bounds(tile)
+        self._last = (low - self._start) // mmap.PAGESIZE * mmap.PAGESIZE, high - self._start
 
 
 def _named(name: str, read: Callable[[Region], Array], region: Region, shape: tuple[int, ...]) -> Array:

@@ -1,0 +1,47 @@
+"""What a block holds of a file while it is read."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpcflow.execute.reading import Reader
+from hpcflow.planning.plan import make_plan
+from hpcflow.regions import tiles
+from hpcflow.spec.validate import loads
+
+STATUS = Path("/proc/self/status")
+
+
+def pages():
+    """Bytes of mapped files that this process holds."""
+    return int(re.search(r"RssFile:\s*(\d+)", STATUS.read_text())[1]) * 1024
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="needs Linux")
+@pytest.mark.parametrize(
+    ("op", "block", "tile"),
+    [("transpose, of: x", (256, 4096), (256, 64)), ("uniform, of: x, size: 3", (4096, 4096), (64, 4096))],
+)
+def test_pages_of_a_tile_are_given_back_before_the_next(op, block, tile, tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((4096, 4096), np.float32))
+    text = f"""
+    flow: pages
+    sources: {{x: {{from: npy, path: {tmp_path}/x.npy}}}}
+    steps: {{y: {{op: {op}}}}}
+    sinks: {{y: {{to: npy, of: y, path: {tmp_path}/y.npy}}}}
+    """
+    plan = make_plan(loads(text), run_dir=tmp_path / "run", workers=1, threads=1, budget=2**34)
+    stage = replace(plan.stages[0], block=block, tile=tile)
+    region = tuple((0, n) for n in block)
+    read = Reader(stage, stage.program.bounds(stage.wanted(region)), None)
+    before, most = pages(), 0
+    for part in tiles(region, tile):
+        view = read("x", stage.program.bounds(stage.wanted(part)).regions["x"])
+        assert view.max() == 1
+        most = max(most, pages() - before)
+        del view
+    # The pages of a tile, those around it that Linux maps with them, and those of the code that reads.
+    assert most < 2**22
