@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -22,6 +24,8 @@ FULL = os.environ.get("HPCFLOW_FAULT") == "full"
 SIDE, BLOCK = 64, 16
 BLOCKS = (SIDE // BLOCK) ** 2
 PATIENCE = 120.0
+WARM = multiprocessing.get_context("forkserver")
+WARM.set_forkserver_preload(["pytest", "harness", "hpcflow.api", "hpcflow.cli.run", "hpcflow.clusters.local", "zarr"])
 AT_ONCE = 3
 """Rounds that run side by side: most of the time each waits for something."""
 
@@ -108,6 +112,14 @@ class Case:
         """Run to the end; the exit code."""
         return self.start(*options, cluster=cluster, **more).wait(PATIENCE)
 
+    def run_warm(self, *options, cluster="local"):
+        """As `run`, in a process that is forked from one which has imported everything: a second less each time."""
+        process = WARM.Process(target=_command, args=(self, self.command(*options, cluster=cluster)[3:]))
+        process.start()
+        process.join(PATIENCE)
+        assert process.exitcode is not None, self.log
+        return process.exitcode
+
     @property
     def log(self):
         """All that was printed."""
@@ -184,6 +196,24 @@ def _told(path):
     document = json.loads(content)
     document["attributes"].get("hpcflow", {}).pop("flow", None)
     return json.dumps(document).encode()
+
+
+def _command(case, arguments):
+    """Be the command line of a case, in a process of its own."""
+    os.chdir(case.folder)
+    os.environ.clear()
+    os.environ.update(case.environment())
+    sys.path[:0] = os.environ["PYTHONPATH"].split(os.pathsep)
+    log = os.open("log.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    sys.stdout, sys.stderr = (open(stream, "w", buffering=1, closefd=False) for stream in (1, 2))  # noqa: SIM115
+    sys.argv = ["hpcflow", *arguments]
+    # The workers it starts would import what the tests were started with.
+    sys.modules["__main__"] = ModuleType("__main__")
+    from hpcflow.cli import main  # noqa: PLC0415  (once it is clear what the process is)
+
+    main()
 
 
 def tree(folder, wanted=lambda path: True, content=Path.read_bytes):

@@ -24,7 +24,7 @@ def test_the_whole_group_is_killed(case, clean, rng, figures):
         process.wait()
         assert one.gone(10)
         finished = len(one.receipts())
-        assert one.run() == 0, one.log
+        assert one.run_warm() == 0, one.log
         assert one.outputs() == expected
         assert one.report["tasks"]["reused"] == finished
         assert one.report["tasks"]["executed"] == one.blocks - finished
@@ -94,7 +94,7 @@ def test_every_crash_point(calls, case, rng, figures):
         code, _ = _traced(one, CALLS[calls], kill_at=point)
         assert one.gone(10)
         finished = len(one.receipts())
-        assert one.run(cluster="synchronous") == 0, (point, one.log)
+        assert one.run_warm(cluster="synchronous") == 0, (point, one.log)
         assert one.outputs() == expected, point
         assert one.report["tasks"]["reused"] == finished, point
         shutil.rmtree(one.folder)
@@ -102,5 +102,5 @@ def test_every_crash_point(calls, case, rng, figures):
 
     killed = sum(rounds(len(chosen), rng, once))
     # Which thread makes how many of the calls is not the same in every run: a point may not be reached.
-    assert killed or len(chosen) < 4, "no point was reached"
+    assert killed >= len(chosen) // 2, f"{killed} of {len(chosen)} points were reached"
     figures(calls=calls, points=points, tried=len(chosen), killed=killed, recovered=len(chosen))

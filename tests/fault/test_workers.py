@@ -73,7 +73,7 @@ def test_a_worker_of_a_dead_run_wakes_up_too_late(case, clean, rng, figures):
         os.kill(worker, signal.SIGSTOP)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        assert one.run() == 0, one.log
+        assert one.run_warm() == 0, one.log
         before = tree(one.folder, lambda path: path.name != "log.txt")
         assert worker in one.processes()
         os.kill(worker, signal.SIGCONT)
@@ -218,7 +218,7 @@ def test_any_number_of_workers_gives_one_hash(case, clean, rng, figures):
         one = case(f"same-{i}", seconds=0)
         cluster = chance.choice(["local", "threads", "synchronous"]) if i % 2 else "local"
         options = ["--workers", chance.randint(1, 4), "--threads", chance.randint(1, 2)] if cluster == "local" else []
-        assert one.run(*options, cluster=cluster) == 0, one.log
+        assert one.run_warm(*options, cluster=cluster) == 0, one.log
         assert one.outputs() == clean.outputs()
         shutil.rmtree(one.folder)
 
