@@ -19,7 +19,11 @@ def test_the_whole_group_is_killed(case, clean, rng, figures):
     def once(i, chance):
         one = case(f"kill-{i}")
         process = one.start()
-        time.sleep(chance.uniform(0.2, 0.5 + usual))
+        if i % 2:  # amid the blocks, which take a fraction of a run's time
+            one.wait_for(chance.randrange(1, one.blocks // 2), process)
+            time.sleep(chance.uniform(0, 0.05))
+        else:
+            time.sleep(chance.uniform(0.2, 0.5 + usual))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert one.gone(10)
@@ -33,6 +37,7 @@ def test_the_whole_group_is_killed(case, clean, rng, figures):
 
     found = rounds(times(3, 50), rng, once)
     amid = sum(0 < finished < clean.blocks for finished in found)
+    assert amid or not FULL, "no run was killed amid its blocks"
     figures(rounds=len(found), identical=len(found), amid=amid, recomputed=0)
 
 
@@ -42,7 +47,7 @@ def test_going_on_costs_little_more_than_its_work(case, rng, figures):
         whole, one = case(f"whole-{i}"), case(f"resumed-{i}")
         assert whole.run() == 0, whole.log
         process = one.start()
-        one.wait_for(rng.randrange(1, one.blocks), process)
+        one.wait_for(rng.randrange(1, one.blocks // 2), process)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert one.gone(10)
