@@ -40,7 +40,7 @@ bench: $(VENV)/.bench
 # The ops' calls against CuPy's own signatures, their kernels through NVRTC; needs no GPU. In an
 # environment of its own: dask-cuda pins an older Dask.
 test-cuda-api: $(VENV)-cuda/.cuda
-	$(VENV)-cuda/bin/python -m pytest tests/device tests/clusters/test_local_cuda.py
+	$(VENV)-cuda/bin/python -m pytest tests/device/test_cuda_api.py tests/clusters/test_local_cuda.py
 
 # On a machine with an NVIDIA driver, which is all it needs.
 test-gpu: $(VENV)-cuda/.gpu
