@@ -13,13 +13,16 @@ from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcflow.report.diagram import svg
 from hpcflow.report.pictures import pictures
 from hpcflow.report.record import HISTORY, PAGE, REPORT, write_whole
 from hpcflow.secrets import redacted
 from hpcflow.sizes import show_size
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 BUDGET = 0.5
 """Seconds that pictures of the outputs may take."""
@@ -81,8 +84,7 @@ def page(report: Mapping[str, Any], history: Mapping[str, Any]) -> str:
     history : mapping
         As ``history.json`` holds it.
     """
-    from jinja2 import Environment  # noqa: PLC0415  (commands that draw nothing do without)
-    from markupsafe import Markup  # noqa: PLC0415
+    from markupsafe import Markup  # noqa: PLC0415  (commands that draw nothing do without)
 
     report, history = redacted(dict(report)), redacted(dict(history))
     graph, provenance = history["graph"], history["provenance"]
@@ -92,9 +94,8 @@ def page(report: Mapping[str, Any], history: Mapping[str, Any]) -> str:
     for one in outputs:
         one["histogram"] = Markup(one.get("histogram", ""))  # noqa: S704  (drawn from numbers)
     charts = any(history[name]["bins"] for name in ("memory", "rates")) or bool(history["timeline"]["bars"])
-    environment = Environment(autoescape=True, trim_blocks=True)
-    return environment.from_string(
-        _asset("page.html")
+    return _template(
+        "page.html"
     ).render(
         report=report,
         history=history,
@@ -128,12 +129,17 @@ def plan_page(graph: Mapping[str, Any], text: str) -> str:
     text : str
         The plan as it is printed.
     """
-    from jinja2 import Environment  # noqa: PLC0415
     from markupsafe import Markup  # noqa: PLC0415
 
-    template = Environment(autoescape=True, trim_blocks=True).from_string(_asset("plan.html"))
     drawn = {"diagram": Markup(svg(graph)), "style": Markup(_asset("page.css"))}  # noqa: S704  (escaped; our own)
-    return template.render(graph=graph, text=text, **drawn)
+    return _template("plan.html").render(graph=graph, text=text, **drawn)
+
+
+@cache
+def _template(name: str) -> Template:
+    from jinja2 import Environment  # noqa: PLC0415
+
+    return Environment(autoescape=True, trim_blocks=True).from_string(_asset(name))
 
 
 @cache
