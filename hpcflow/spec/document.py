@@ -18,10 +18,9 @@ import yaml
 from hpcflow.errors import Fault, FlowError, Location
 from hpcflow.scalars import Scalar, found, resolve, short
 from hpcflow.spec.faults import Faults
-from hpcflow.spec.syntax import NO_ANCHORS, NO_DIRECTIVES, NO_TAGS, ONE_DOCUMENT, explain
+from hpcflow.spec.syntax import MOST_LEVELS, NO_ANCHORS, NO_DEEPER, NO_DIRECTIVES, NO_TAGS, ONE_DOCUMENT, explain
 
 MOST_BYTES = 2**20
-MOST_LEVELS = 32
 MOST_VALUES = 20_000
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Only its events are used; libyaml's where PyYAML was built with it."""
@@ -277,7 +276,7 @@ class _Builder:
         if event.tag is not None:
             self.faults.error(here, *NO_TAGS)
         if len(self.stack) == MOST_LEVELS:
-            self.faults.error(here, f"expected at most {MOST_LEVELS} levels of nesting, found more")
+            self.faults.error(here, *NO_DEEPER)
             return False
         if self.stack and self.stack[-1].wants_key:
             self.faults.error(here, "expected text as a key, found a list or a mapping")

@@ -19,10 +19,14 @@ QUOTE_IT = 'put text that holds special characters in quotes: "…"'
 NO_ANCHORS = ("expected no anchors (`&name`) and no aliases (`*name`)", "write the value out, or make it a parameter")
 NO_TAGS = ("expected no tags (`!name`)", "a flow holds plain values only; " + QUOTE_IT)
 NO_DIRECTIVES = ("expected no directives (lines that start with `%`)", "")
+MOST_LEVELS = 32
+NO_DEEPER = (f"expected at most {MOST_LEVELS} levels of nesting, found more", "")
 ONE_DOCUMENT = ("expected one flow in a file, found another document", "put it into a file of its own")
 
 # (part of the problem, part of the context, message, hint); `{found}` is the text at the mark.
 AT_PROBLEM: Sequence[tuple[str, str, str, str]] = [
+    # libyaml looks ahead for a `:`, and from 0.2.6 on gives up after a thousand levels.
+    ("nesting depth", "", *NO_DEEPER),
     # Only PyYAML's own parser, where libyaml is missing: the standard (and libyaml) take `{a:[1]}`.
     ("found unexpected ':'", "", "expected a space behind `:`", ""),
     ("", "scanning an anchor", *NO_ANCHORS),
