@@ -9,7 +9,7 @@ import socket
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ import dask
 from distributed import Client, KilledWorker, WorkerPlugin
 
 from hpcflow.clusters import _limits
-from hpcflow.clusters.base import ClusterInfo, Ticket, drop, put
+from hpcflow.clusters.base import ClusterInfo, Process, Ticket, drop, put
 from hpcflow.clusters.profiles import Profile
 from hpcflow.errors import Mismatch, RunError, WorkerLost
 from hpcflow.namespace import choose
@@ -104,12 +104,35 @@ class DaskPool:
         # A key that was used before would give the old task's result.
         key = f"{name}-{next(self.numbers)}"
         task = self.executor.submit(_limits.capped, function, *args, key=key)
-        future: Future[Any] = Future()
+        future = _Call(key)
         # Were each to hold the other, Dask would keep the result, and make it again when its
         # worker dies, until Python's collector comes round.
         future.add_done_callback(partial(_cancel, weakref.ref(task)))
         task.add_done_callback(partial(_pass_on, future))
         return future
+
+    def holders(self, tickets: Iterable[Ticket]) -> Mapping[Ticket, Process]:
+        """Ask the scheduler."""
+        calls = {ticket.key: ticket for ticket in tickets if isinstance(ticket, _Call)}
+        found = self.client.run_on_scheduler(_holders, list(calls)) if calls else {}
+        return {calls[key]: Process(*process) for key, process in found.items()}
+
+
+class _Call(Future[Any]):
+    """Stands for a task, and knows its key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+
+
+def _holders(keys: Iterable[str], dask_scheduler: Any = None) -> dict[str, tuple[str, int]]:
+    """Run by the scheduler: host and number of the process that has each task."""
+    tasks = ((key, dask_scheduler.tasks.get(key)) for key in keys)
+    holders = {key: task.processing_on for key, task in tasks if task is not None and task.processing_on is not None}
+    # A worker that is on the scheduler's machine is known by loopback's address.
+    here = socket.gethostname()
+    return {key: (here if loopback(one.host) else one.host, one.pid) for key, one in holders.items()}
 
 
 def _cancel(task: Callable[[], Future[Any] | None], future: Future[Any]) -> None:

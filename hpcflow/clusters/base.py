@@ -7,10 +7,10 @@ leaving it normally lets what runs come to its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Ticket = Future[Any]
 """A call that is under way: `result()`, `cancel()`, `add_done_callback()`, and `wait` works on it."""
@@ -33,6 +33,13 @@ class ClusterInfo:
     """The address of Dask's dashboard; `None` where there is none."""
     tunnel: str | None = None
     """The command that brings it to a machine from which it cannot be opened as it is."""
+
+
+class Process(NamedTuple):
+    """A process of a worker, as the system of its machine knows it."""
+
+    host: str
+    number: int
 
 
 class Pool(Protocol):
@@ -63,6 +70,9 @@ class Pool(Protocol):
         *args
             What it gets; must pickle.
         """
+
+    def holders(self, tickets: Iterable[Ticket]) -> Mapping[Ticket, Process]:
+        """The worker that each call was given to, begun or not; none for a call that waits for one, or has ended."""
 
 
 def installed(key: str) -> Any:

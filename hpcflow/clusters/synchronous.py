@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from hpcflow.clusters import _limits
-from hpcflow.clusters.base import ClusterInfo, Ticket, drop, put
+from hpcflow.clusters.base import ClusterInfo, Process, Ticket, drop, put
 from hpcflow.clusters.profiles import Profile
 from hpcflow.namespace import computing_on
 
@@ -35,6 +35,10 @@ class Caller:
         except Exception as error:  # noqa: BLE001  (a future holds whatever the call raised)
             future.set_exception(error)
         return future
+
+    def holders(self, tickets: Iterable[Ticket]) -> Mapping[Ticket, Process]:  # noqa: ARG002
+        """No other process holds any."""
+        return {}
 
 
 @contextmanager

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from hpcflow.clusters import _limits
-from hpcflow.clusters.base import ClusterInfo, Ticket, drop, put
+from hpcflow.clusters.base import ClusterInfo, Process, Ticket, drop, put
 from hpcflow.clusters.profiles import Profile
 from hpcflow.namespace import computing_on
 
@@ -30,6 +30,10 @@ class ThreadPool:
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Ticket:  # noqa: ARG002
         """Queue the call; it runs as soon as a thread is free."""
         return self.executor.submit(_limits.capped, function, *args)
+
+    def holders(self, tickets: Iterable[Ticket]) -> Mapping[Ticket, Process]:  # noqa: ARG002
+        """No other process holds any."""
+        return {}
 
 
 @contextmanager

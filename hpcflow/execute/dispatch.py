@@ -4,7 +4,8 @@ What passes by itself (a disk or a server that is away) is tried again after a w
 worker dies, the blocks that it had not begun go elsewhere as if nothing had happened; those that
 it was at are run once more at the very end, one by one with nothing beside them: the one that
 kills its worker again is to blame. A block far beyond its time has its worker ended, which is
-one death more. The other blocks of the stage are finished in any case.
+one death more; so has one that holds blocks that long and is at none. The other blocks of the
+stage are finished in any case.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hpcflow.clusters.base import Pool
+from hpcflow.clusters.base import Pool, Process
 from hpcflow.clusters.profiles import ELSEWHERE
 from hpcflow.errors import RunError, WorkerLost
 from hpcflow.execute.block import BlockResult, Failure, Trace, run_blocks
@@ -68,6 +69,14 @@ class Work:
     run: str
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What a worker was given."""
+
+    numbers: Sequence[int]
+    since: float
+
+
 class Dispatch:
     """Runs the blocks of a stage that are not finished; `results` gives what became of each."""
 
@@ -87,7 +96,8 @@ class Dispatch:
         self.fresh: Iterator[int] = (number for number, done in enumerate(finished) if not done)
         self.batch = _Batch(2 * pool.info.workers * pool.info.threads, len(finished) - sum(finished))
         self.window = 2 * pool.info.workers * pool.info.threads + 1
-        self.under_way: dict[Future[Any], Sequence[int]] = {}
+        self.under_way: dict[Future[Any], _Task] = {}
+        self.idle: set[Process] = set()
         self.done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.again: list[tuple[float, int]] = []
         self.suspects: deque[int] = deque()
@@ -105,7 +115,7 @@ class Dispatch:
             while self._admit():
                 future = self._next()
                 if future is not None:
-                    for result in self._ended(self.under_way.pop(future), future):
+                    for result in self._ended(self.under_way.pop(future).numbers, future):
                         self._count(result)
                         yield result
         finally:
@@ -133,7 +143,7 @@ class Dispatch:
     def _submit(self, numbers: Sequence[int]) -> None:
         work = self.work
         future = self.pool.submit(f"{work.stage.name}-{numbers[0]}", run_blocks, work.key, list(numbers))
-        self.under_way[future] = numbers
+        self.under_way[future] = _Task(numbers, time.monotonic())
         future.add_done_callback(self.done.put)
 
     def _next(self) -> Future[Any] | None:
@@ -235,16 +245,28 @@ class Dispatch:
         return BlockResult(number, failure=Failure(self.work.stage.ends[0], message))
 
     def _look(self) -> None:
-        """End the workers whose block takes far longer than any other did."""
+        """End the workers whose block takes far longer than any other did, and those that begin none."""
         self.looked = time.monotonic()
         allowed = self.care.allows(self.slowest)
-        numbers = {number for numbers in self.under_way.values() for number in numbers}
-        for one in running(self.work.folder, self.work.run):
+        numbers = {number for task in self.under_way.values() for number in task.numbers}
+        at = [one for one in running(self.work.folder, self.work.run) if one.number in numbers]
+        for one in at:
             took = time.time() - one.since
-            if one.number in numbers and took > allowed:
+            if took > allowed:
                 reason = f"it had not ended after {took:.0f} s, {allowed:.0f} s allowed"
                 if not self.guard.end(one.host, one.process, reason):
                     self.progress.note(f"block {one.number} of `{self.work.stage.name}` has run for {took:.0f} s")
+        self._look_for_idle({Process(one.host, one.process) for one in at}, allowed)
+
+    def _look_for_idle(self, busy: set[Process], allowed: float) -> None:
+        """A worker may stop before it begins a block, or between two: it has noted none, and its blocks wait."""
+        late = [call for call, task in self.under_way.items() if self.looked - task.since > allowed]
+        idle = set(self.pool.holders(late).values()) - busy if late else set()
+        # Twice in a row: between two blocks, every worker is at none for a moment.
+        for process in idle & self.idle:
+            if not self.guard.end(*process, f"it had begun no block for {allowed:.0f} s"):
+                self.progress.note(f"process {process.number} on {process.host} holds blocks and begins none")
+        self.idle = idle
 
 
 class _Batch:

@@ -17,6 +17,7 @@ from types import ModuleType
 import numpy as np
 
 from hpcflow.execute.receipts import read
+from hpcflow.execute.running import running
 
 ROOT = Path(__file__).parents[2]
 ADDON = Path(__file__).parent / "addon"
@@ -71,11 +72,16 @@ class Case:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.mark = uuid.uuid4().hex
+        self.started = []
         rng = np.random.default_rng(7)
         np.save(self.folder / "x.npy", rng.random((side, side)))
         self.blocks = (side // block) ** 2
         text = FLOW.format(kind=kind, at=at, seconds=seconds, block=block, codec=codec)
         (self.folder / "flow.yaml").write_text(text)
+
+    def __getstate__(self):
+        """Without the processes, for one that is to run the case itself."""
+        return {**vars(self), "started": []}
 
     def plant(self, number, value):
         """Set the middle of one block to a number that sets the trouble off."""
@@ -98,7 +104,7 @@ class Case:
         """Start a run in a session of its own."""
         log = (self.folder / "log.txt").open("ab")
         with log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*before, *self.command(*options, cluster=cluster)],
                 cwd=self.folder,
                 env=self.environment(**more),
@@ -107,6 +113,8 @@ class Case:
                 stderr=log,
                 start_new_session=True,
             )
+        self.started.append(process)
+        return process
 
     def run(self, *options, cluster="local", **more):
         """Run to the end; the exit code."""
@@ -170,6 +178,12 @@ class Case:
                 continue
         return found
 
+    def at_blocks(self):
+        """The processes that have begun a block and not ended it."""
+        notes = (self.folder / "runs/fault/receipts").glob("*/*.running")
+        runs = {(path.parent, path.name.partition("-")[0]) for path in notes}
+        return {one.process for folder, run in runs for one in running(folder, run)}
+
     def gone(self, seconds):
         """Whether no process of this case is left, within some seconds."""
         until = time.monotonic() + seconds
@@ -186,6 +200,8 @@ class Case:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        for process in self.started:
+            process.wait()
 
 
 def _told(path):

@@ -1,6 +1,7 @@
 """Workers that die, stop, wake up too late, or come upon a block that ends them."""
 
 import os
+import random
 import shutil
 import signal
 import threading
@@ -59,6 +60,25 @@ def test_a_worker_that_stays_stopped_is_replaced(case, clean):
     one.wait_for(2, process)
     os.kill(one.workers()[0], signal.SIGSTOP)
     assert process.wait(120) == 0, one.log
+    assert one.outputs() == clean.outputs()
+    assert one.report["tasks"]["retried"] > 0
+
+
+def test_a_worker_that_stops_between_two_blocks_is_replaced(case):
+    one, clean = case("stopped", side=256, seconds=0.01), case("clean", side=256, seconds=0.0)
+    assert clean.run_warm() == 0
+    process = one.start("--workers", 2, "--threads", 1, "--deadline", 6)
+    one.wait_for(2, process)
+    worker = one.workers()[0]
+    os.kill(worker, signal.SIGSTOP)
+    until = time.monotonic() + 20
+    while worker in one.at_blocks():
+        assert process.poll() is None, one.log
+        assert time.monotonic() < until
+        os.kill(worker, signal.SIGCONT)
+        time.sleep(random.uniform(0.0, 0.01))
+        os.kill(worker, signal.SIGSTOP)
+    assert process.wait(60) == 0, one.log
     assert one.outputs() == clean.outputs()
     assert one.report["tasks"]["retried"] > 0
 
