@@ -16,13 +16,21 @@ GRACE = 2.5
 """Seconds for workers to be ended and the report to be written, before all is ended at once."""
 WORDS = {130: "interrupted", 143: "terminated"}
 
+AGAIN = 0.02
+"""Seconds until a signal that was lost comes again."""
+
 _stopped: list[int] = []
+
+
+class _Stop(SystemExit):
+    """Raised where the main thread happens to be."""
 
 
 def listen() -> None:
     """Take both signals as reasons to stop; only a process's main thread can."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    sys.unraisablehook = _dropped
 
 
 def told(code: int) -> str | None:
@@ -37,7 +45,17 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     _stopped.append(code)
     # Whatever this thread waits for, or another will not let go of, is waited for this long.
     threading.Thread(target=_wait, args=(code,), name="hpcflow-stop", daemon=True).start()
-    raise SystemExit(code)
+    raise _Stop(code)
+
+
+def _dropped(unraisable: sys.UnraisableHookArgs) -> None:
+    """Python drops what is raised within a destructor or a callback of its collector: the signal comes again."""
+    if not isinstance(unraisable.exc_value, _Stop):
+        sys.__unraisablehook__(unraisable)
+        return
+    number = _stopped.pop() - 128
+    # Not now: it would be raised within this function, and be dropped as well.
+    threading.Timer(AGAIN, signal.pthread_kill, (threading.main_thread().ident, number)).start()
 
 
 def _wait(code: int) -> NoReturn:
