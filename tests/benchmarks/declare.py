@@ -59,6 +59,8 @@ class Entry:
     tolerance: float | None = None
     """Where it may differ more than the row says."""
     sizes: tuple[str, ...] = ("full", "quick", "toy")
+    keeps: bool = False
+    """Whether its first round makes what the others find (a network, exported or compiled): that one never counts."""
 
 
 @dataclass(frozen=True)

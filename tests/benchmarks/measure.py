@@ -143,7 +143,7 @@ def measure(row: Row, size: str, folder: Path, told: Callable[[str], None], *, r
                 warm_up = child.round(check)
                 one.warm_up, one.memory, one.difference = warm_up.seconds, warm_up.memory, warm_up.difference
                 _agree(one, row, entry)
-                if warm_up.seconds / one.scale >= LONG:
+                if warm_up.seconds / one.scale >= LONG and not entry.keeps:
                     one.took(warm_up)
                 children[entry.name] = child
             except Failed as error:

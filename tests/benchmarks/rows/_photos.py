@@ -13,6 +13,8 @@ PHOTOS = data.FOLDER.parent / "data" / "photos"
 SIZE = (1280, 960)
 MEAN = {"efficientnet_lite0": (127.0,) * 3, "resnet18": (123.675, 116.28, 103.53)}
 STD = {"efficientnet_lite0": (128.0,) * 3, "resnet18": (58.395, 57.12, 57.375)}
+CLASSES = 10
+"""That the random network knows: few, so that rounding to int8 changes as few labels as it does of a trained one."""
 
 
 def photos(count: int) -> Path:
@@ -37,7 +39,7 @@ def photos(count: int) -> Path:
 
 
 def resnet_weights(count: int) -> Path:
-    """Weights for ResNet-18 where none can be fetched: random features, the photos themselves as classes."""
+    """Weights for ResNet-18 where none can be fetched: random features; its classes are the photos least alike."""
     folder = photos(count)
 
     def make(part: Path) -> None:
@@ -53,14 +55,24 @@ def resnet_weights(count: int) -> Path:
             features = torch.cat(inside)
             features -= (middle := features.mean(0))
             features /= features.norm(dim=1, keepdim=True)
-            network.fc.weight[: len(features)] = 100 * features
-            network.fc.weight[len(features) :] = 0
+            classes = features[_unlike(features @ features.T)]
+            network.fc.weight[: len(classes)] = 100 * classes
+            network.fc.weight[len(classes) :] = 0
             network.fc.bias[:] = -network.fc.weight @ middle
         # `torch.save` would name its entries after the file, which has another name each time.
         with part.open("wb") as file:
             torch.save(network.state_dict(), file)
 
-    return data.made(f"resnet18-{count}.pth", make)
+    return data.made(f"resnet18-{CLASSES}-of-{count}.pth", make)
+
+
+def _unlike(cosines: Any) -> list[int]:
+    """Some that are far from each other: each the farthest from all before it."""
+    chosen, nearest = [0], cosines[0]
+    while len(chosen) < min(CLASSES, len(cosines)):
+        chosen.append(int(nearest.argmin()))
+        nearest = nearest.maximum(cosines[chosen[-1]])
+    return chosen
 
 
 def eager_resnet18() -> Any:
