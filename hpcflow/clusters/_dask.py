@@ -117,6 +117,16 @@ class DaskPool:
         found = self.client.run_on_scheduler(_holders, list(calls)) if calls else {}
         return {calls[key]: Process(*process) for key, process in found.items()}
 
+    def end(self, ticket: Ticket) -> bool:
+        """Ask the worker's nanny; not that of a cluster which others may be using, too."""
+        if self.info.kind == "existing" or not isinstance(ticket, _Call):
+            return False
+        worker = self.client.run_on_scheduler(_nannied, ticket.key)
+        if worker is None:
+            return False
+        self.client.restart_workers([worker], raise_for_error=False)
+        return True
+
 
 class _Call(Future[Any]):
     """Stands for a task, and knows its key."""
@@ -155,6 +165,13 @@ def _pass_on(future: Future[Any], task: Future[Any]) -> None:
         future.set_exception(error)
     else:
         future.set_result(task.result())
+
+
+def _nannied(key: str, dask_scheduler: Any = None) -> str | None:
+    """Run by the scheduler: the worker that has a task, if something would start it anew."""
+    task = dask_scheduler.tasks.get(key)
+    worker = task.processing_on if task is not None else None
+    return worker.address if worker is not None and worker.nanny else None
 
 
 @contextmanager

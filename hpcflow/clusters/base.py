@@ -74,6 +74,9 @@ class Pool(Protocol):
     def holders(self, tickets: Iterable[Ticket]) -> Mapping[Ticket, Process]:
         """The worker that each call was given to, begun or not; none for a call that waits for one, or has ended."""
 
+    def end(self, ticket: Ticket) -> bool:
+        """Have the worker that holds a call ended, on whatever machine, and another started; `False` where none can."""
+
 
 def installed(key: str) -> Any:
     """The value that the pool put here under this key; for use inside a task.

@@ -40,6 +40,10 @@ class Caller:
         """No other process holds any."""
         return {}
 
+    def end(self, ticket: Ticket) -> bool:  # noqa: ARG002
+        """A thread cannot be ended."""
+        return False
+
 
 @contextmanager
 def synchronous(profile: Profile) -> Iterator[Caller]:

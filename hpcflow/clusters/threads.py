@@ -35,6 +35,10 @@ class ThreadPool:
         """No other process holds any."""
         return {}
 
+    def end(self, ticket: Ticket) -> bool:  # noqa: ARG002
+        """A thread cannot be ended."""
+        return False
+
 
 @contextmanager
 def threads(profile: Profile) -> Iterator[ThreadPool]:

@@ -98,6 +98,7 @@ class Dispatch:
         self.window = 2 * pool.info.workers * pool.info.threads + 1
         self.under_way: dict[Future[Any], _Task] = {}
         self.idle: set[Process] = set()
+        self.ended: dict[Process, str] = {}
         self.done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.again: list[tuple[float, int]] = []
         self.suspects: deque[int] = deque()
@@ -229,7 +230,8 @@ class Dispatch:
     def _died(self, number: int, at: Running) -> Iterator[BlockResult]:
         at.path.unlink(missing_ok=True)
         self.deaths[number] += 1
-        self.why[number] = self.guard.reason(at.process) or self._likely()
+        ended = self.ended.get(Process(at.host, at.process))
+        self.why[number] = self.guard.reason(at.process) or ended or self._likely()
         if self.deaths[number] >= DEATHS:
             yield self._given_up(number, f"its worker process died {DEATHS} times over it: {self.why[number]}")
             return
@@ -248,25 +250,34 @@ class Dispatch:
         """End the workers whose block takes far longer than any other did, and those that begin none."""
         self.looked = time.monotonic()
         allowed = self.care.allows(self.slowest)
-        numbers = {number for task in self.under_way.values() for number in task.numbers}
-        at = [one for one in running(self.work.folder, self.work.run) if one.number in numbers]
+        calls = {number: call for call, task in self.under_way.items() for number in task.numbers}
+        at = [one for one in running(self.work.folder, self.work.run) if one.number in calls]
         for one in at:
             took = time.time() - one.since
             if took > allowed:
+                process = Process(one.host, one.process)
                 reason = f"it had not ended after {took:.0f} s, {allowed:.0f} s allowed"
-                if not self.guard.end(one.host, one.process, reason):
+                if not self._end(calls[one.number], process, reason):
                     self.progress.note(f"block {one.number} of `{self.work.stage.name}` has run for {took:.0f} s")
         self._look_for_idle({Process(one.host, one.process) for one in at}, allowed)
 
     def _look_for_idle(self, busy: set[Process], allowed: float) -> None:
         """A worker may stop before it begins a block, or between two: it has noted none, and its blocks wait."""
         late = [call for call, task in self.under_way.items() if self.looked - task.since > allowed]
-        idle = set(self.pool.holders(late).values()) - busy if late else set()
+        held = {process: call for call, process in self.pool.holders(late).items()} if late else {}
         # Twice in a row: between two blocks, every worker is at none for a moment.
-        for process in idle & self.idle:
-            if not self.guard.end(*process, f"it had begun no block for {allowed:.0f} s"):
+        for process in held.keys() & self.idle - busy:
+            if not self._end(held[process], process, f"it had begun no block for {allowed:.0f} s"):
                 self.progress.note(f"process {process.number} on {process.host} holds blocks and begins none")
-        self.idle = idle
+        self.idle = held.keys() - busy
+
+    def _end(self, call: Future[Any], process: Process, reason: str) -> bool:
+        if process in self.ended:  # what it was at is not taken back yet
+            return True
+        if not self.guard.end(*process, reason) and not self.pool.end(call):
+            return False
+        self.ended[process] = reason
+        return True
 
 
 class _Batch:

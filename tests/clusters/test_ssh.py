@@ -1,5 +1,9 @@
 """Workers over SSH: a real server on loopback, with a key of the test's own."""
 
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +47,31 @@ def test_a_flow_runs_on_workers_over_ssh(server, tmp_path, monkeypatch):
     assert (report.cluster["kind"], report.cluster["workers"]) == ("ssh", 2)
     np.testing.assert_allclose(np.load("y.npy"), ndimage.uniform_filter(x, 5), rtol=1e-5)
     assert report.memory["measured_worker"] > 0
+
+
+@pytest.mark.slow
+def test_a_worker_over_ssh_that_stops_is_replaced(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).random((1600, 1600), dtype="float32")
+    np.save("x.npy", x)
+    Path("middle.yaml").write_text(
+        "flow: middle\nblock: [100, 1600]\nsources:\n  x: {from: npy, path: x.npy}\n"
+        "steps:\n  y: {op: median, of: x, size: 13}\nsinks:\n  y: {to: npy, of: y, path: y.npy}\n"
+    )
+    options = {"hosts": ["127.0.0.1"] * 3, "connect_options": server, "scheduler_options": {"host": "127.0.0.1"}}
+    keys = {"kind": "ssh", "workers": 2, "threads": 1, "memory": "1GiB", "dashboard": False, "options": options}
+    Path("over-ssh.yaml").write_text(yaml.safe_dump(keys))
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(hpcflow.run, "middle.yaml", cluster="over-ssh.yaml", deadline=8)
+        while not (notes := list(Path("runs").glob("middle/receipts/*/*.running"))):
+            assert not done.done()
+            time.sleep(0.01)
+        worker = int(notes[0].name.split("-")[-2])
+        os.kill(worker, signal.SIGSTOP)
+        report = done.result(timeout=100)
+    assert report.tasks["retried"] > 0
+    assert not Path(f"/proc/{worker}").exists()
+    np.testing.assert_array_equal(np.load("y.npy"), ndimage.median_filter(x, 13))
 
 
 def options(**profile):
