@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,25 +21,34 @@ def leave(code: int) -> NoReturn:
     for say in last_words:
         with suppress(Exception):
             say(code)
-    for process in started(os.getpid()):
+    # One that ends may hide another the first time.
+    for process in (*started(os.getpid()), *started(os.getpid())):
         with suppress(OSError):
             os.kill(process, signal.SIGKILL)
     os._exit(code)
 
 
 def started(process: int) -> list[int]:
-    """The processes that one has started, and those that these have."""
-    if not Path("/proc/self/stat").exists():
-        import psutil  # noqa: PLC0415  (where the system has no such files)
+    """The processes that one has started, and those that these have.
 
-        return [child.pid for child in psutil.Process(process).children(recursive=True)]
-    children = defaultdict(list)
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            # The name, in brackets, may hold anything; the parent is the second field behind it.
-            parent = status.read_text(errors="replace").rpartition(")")[2].split()[1]
-            children[int(parent)].append(int(status.parent.name))
-    found = list(children[process])
+    Linux keeps a list for each thread, and none of it is left to be searched for among all the
+    processes of a machine; while one of them ends, another may be missing from it for a moment.
+    """
+    if not Path(f"/proc/{process}/task/{process}/children").exists():
+        return _known_to_psutil(process)
+    found = [process]
     for one in found:
-        found += children[one]
-    return found
+        with suppress(OSError):
+            for thread in os.listdir(f"/proc/{one}/task"):  # noqa: PTH208  (half the time)
+                with suppress(OSError):
+                    found += map(int, Path(f"/proc/{one}/task/{thread}/children").read_bytes().split())
+    return found[1:]
+
+
+def _known_to_psutil(process: int) -> list[int]:
+    import psutil  # noqa: PLC0415  (where the system has no such files)
+
+    try:
+        return [child.pid for child in psutil.Process(process).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

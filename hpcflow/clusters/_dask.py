@@ -45,6 +45,9 @@ CONFIG = {
     # A call that keeps the interpreter's lock keeps the worker's heartbeat with it. That is no
     # reason to end the worker: one that dies is seen at once, and one that hangs by the run.
     "distributed.scheduler.worker-ttl": None,
+    # Every server asks itself whether its loop is on time, fifty times a second; what Dask would
+    # say of it is silenced.
+    "distributed.admin.tick.interval": "1s",
 }
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 import psutil
+
+from hpcflow.leaving import started
 
 LOOK_AGAIN = 0.5
 """Seconds after which new processes are looked for: that costs more than to sample those known."""
@@ -58,7 +61,7 @@ class MemoryWatch:
         looked = float("-inf")
         while True:
             if time.monotonic() - looked >= LOOK_AGAIN:
-                children, looked = own.children(recursive=True), time.monotonic()
+                children, looked = _processes(started(own.pid)), time.monotonic()
             driver = own.memory_info().rss
             total = driver + sum(map(_resident, children))
             self.now = total
@@ -67,6 +70,14 @@ class MemoryWatch:
                 self.peak, self.driver = total, driver
             if self._stop.wait(self._interval):
                 return
+
+
+def _processes(numbers: Iterable[int]) -> list[psutil.Process]:
+    found = []
+    for number in numbers:
+        with suppress(psutil.Error):  # it has ended
+            found.append(psutil.Process(number))
+    return found
 
 
 def _resident(process: psutil.Process) -> int:
