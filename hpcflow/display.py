@@ -20,11 +20,13 @@ from hpcflow.execute.progress import Progress, Silent
 from hpcflow.planning.describe import stage_head, task_table
 from hpcflow.planning.graph import branches, graph
 from hpcflow.planning.plan import Plan
-from hpcflow.report.pace import Pace, clock
+from hpcflow.report.pace import Course, Expected, Pace, clock
 from hpcflow.sizes import show_size
 
 COLOURS = ("blue", "green", "yellow", "magenta", "red", "cyan", "white", "bright_red")
 """Of the stages, in turn."""
+WHOLE = "whole run"
+"""The name of its bar, which no stage can have."""
 INTERVAL = 5.0
 """Seconds between the lines of a log."""
 LISTED = 20
@@ -38,28 +40,27 @@ class Lines:
     stream: TextIO
     interval: float = INTERVAL
     now: Callable[[], float] = time.monotonic
-    paces: dict[str, Pace] = field(default_factory=dict)
+    course: Course = field(default_factory=Course)
     last: float = float("-inf")
 
-    def start(self, stages: Sequence[tuple[str, int]]) -> None:
+    def start(self, stages: Sequence[Expected]) -> None:
         """Wait for the first stage."""
-        self.paces = {name: Pace(total) for name, total in stages}
+        self.course.start(stages)
         self.last = self.now()
 
-    def stage(self, name: str, total_blocks: int) -> None:
+    def stage(self, name: str, total_blocks: int, done: int = 0) -> None:
         """Start its clock."""
-        self.paces[name] = Pace(total_blocks)
-        self.paces[name].update(self.now(), 0, 0, 0)
+        self.course.stage(self.now(), name, total_blocks, done)
 
     def block(
         self, name: str, done: int, bytes_read: int, bytes_written: int, failures: int, *, memory: int = 0
     ) -> None:
         """Write a line where the last one is old enough, or the stage is done."""
-        pace, now = self.paces[name], self.now()
-        pace.update(now, done, bytes_read, bytes_written)
+        now = self.now()
+        pace = self.course.block(now, name, done, bytes_read, bytes_written)
         if now - self.last >= self.interval or done >= pace.total:
             self.last = now
-            self.note(f"{name}: {pace.describe(failures, memory)}")
+            self.note(", ".join(filter(None, (f"{name}: {pace.describe(failures, memory)}", self.course.describe()))))
 
     def note(self, text: str) -> None:
         """Write it."""
@@ -76,32 +77,32 @@ class Bars:
 
     bars: RichProgress
     now: Callable[[], float] = time.monotonic
-    paces: dict[str, Pace] = field(default_factory=dict)
+    course: Course = field(default_factory=Course)
     rows: dict[str, Any] = field(default_factory=dict)
 
-    def start(self, stages: Sequence[tuple[str, int]]) -> None:
+    def start(self, stages: Sequence[Expected]) -> None:
         """Show every stage, so that the whole way is seen."""
-        for name, total in stages:
-            self.paces[name] = Pace(total)
+        self.course.start(stages)
+        for name, total, _ in stages:
             self.rows[name] = self.bars.add_task(name, total=total, start=False, text=f"0/{total} blocks")
+        if self.course.several:
+            self.rows[WHOLE] = self.bars.add_task(WHOLE, total=1.0, text="")
         self.bars.start()
 
-    def stage(self, name: str, total_blocks: int) -> None:
+    def stage(self, name: str, total_blocks: int, done: int = 0) -> None:
         """Start its clock."""
-        self.paces[name] = Pace(total_blocks)
-        self.paces[name].update(self.now(), 0, 0, 0)
-        if name not in self.rows:
-            self.rows[name] = self.bars.add_task(name, total=total_blocks, text="")
-        self.bars.update(self.rows[name], total=total_blocks)
+        self.course.stage(self.now(), name, total_blocks, done)
+        self.bars.update(self.rows[name], total=total_blocks, completed=done)
         self.bars.start_task(self.rows[name])
 
     def block(
         self, name: str, done: int, bytes_read: int, bytes_written: int, failures: int, *, memory: int = 0
     ) -> None:
         """Move its bar on."""
-        pace = self.paces[name]
-        pace.update(self.now(), done, bytes_read, bytes_written)
+        pace = self.course.block(self.now(), name, done, bytes_read, bytes_written)
         self.bars.update(self.rows[name], completed=done, text=pace.describe(failures, memory))
+        if WHOLE in self.rows:
+            self.bars.update(self.rows[WHOLE], completed=self.course.share, text=self.course.describe())
 
     def note(self, text: str) -> None:
         """Print it above the bars."""

@@ -2,12 +2,15 @@ import io
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
 from hpcflow.display import Bars, Lines, Pace, clock, showing, summary
 from hpcflow.execute.progress import Silent
+from hpcflow.report.pace import Course, Expected
 
 MIB = 2**20
 
@@ -27,7 +30,7 @@ class Terminal(io.StringIO):
 
 def play(progress, clock, *, blocks=4):
     """A stage of `blocks` blocks, two seconds each; the last item of the last is bad."""
-    progress.start([("energy", blocks), ("total", 1)])
+    progress.start([Expected("energy", blocks, 4.0), Expected("total", 1, 1.0)])
     progress.note("dashboard: http://127.0.0.1:8787/status")
     progress.stage("energy", blocks)
     for done in range(1, blocks + 1):
@@ -69,8 +72,8 @@ def test_a_log_gets_a_line_every_few_seconds_and_at_the_end_of_a_stage():
     play(Lines(stream, now=now), now)
     assert stream.getvalue().splitlines() == [
         "dashboard: http://127.0.0.1:8787/status",
-        "energy: 3/4 blocks, 4.0 MiB/s read, 2.0 MiB/s written, 0:02 left, 300 MiB in use",
-        "energy: 4/4 blocks, 4.0 MiB/s read, 2.0 MiB/s written, 1 failed, 300 MiB in use",
+        "energy: 3/4 blocks, 4.0 MiB/s read, 2.0 MiB/s written, 0:02 left, 300 MiB in use, about 0:04 left in all",
+        "energy: 4/4 blocks, 4.0 MiB/s read, 2.0 MiB/s written, 1 failed, 300 MiB in use, about 0:02 left in all",
         "total: 1/1 blocks",
     ]
 
@@ -80,12 +83,47 @@ def test_a_terminal_gets_a_bar_for_each_stage():
     console = Console(file=stream, force_terminal=True, width=120, color_system=None)
     columns = TextColumn("{task.description}"), BarColumn(10), TextColumn("{task.fields[text]}")
     play(Bars(RichProgress(*columns, console=console, auto_refresh=False), now=now), now)
-    last = [line for line in stream.getvalue().splitlines() if "blocks" in line][-2:]
+    last = [line for line in stream.getvalue().splitlines() if "blocks" in line or "whole run" in line][-3:]
     assert "dashboard: http://127.0.0.1:8787/status" in stream.getvalue()
     assert "energy" in last[0]
     assert "4/4 blocks, 4.0 MiB/s read, 2.0 MiB/s written, 1 failed, 300 MiB in use" in last[0]
     assert "total" in last[1]
     assert "1/1 blocks" in last[1]
+    assert "whole run" in last[2]
+
+
+def test_a_terminal_shows_the_time_that_the_whole_run_will_take():
+    now, rich = Clock(), RichProgress(console=Console(file=Terminal()), auto_refresh=False)
+    bars = Bars(rich, now=now)
+    bars.start([Expected("energy", 4, 4.0), Expected("total", 1, 1.0)])
+    bars.stage("energy", 4)
+    now.time += 2
+    bars.block("energy", 1, 0, 0, 0)
+    assert [task.description for task in rich.tasks] == ["energy", "total", "whole run"]
+    assert rich.tasks[-1].fields["text"] == "about 0:08 left in all"
+    assert rich.tasks[-1].completed == pytest.approx(0.2)
+    bars.end(None)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 8), st.floats(0.1, 10)), min_size=1, max_size=4),
+    st.floats(0.1, 9),
+)
+def test_the_time_left_is_right_where_the_planner_is(stages, speed):
+    """Stages of some blocks, the first of them finished before, that take as long as their cost says."""
+    course, now = Course(), 0.0
+    course.start([Expected(str(i), blocks, blocks * each) for i, (blocks, _, each) in enumerate(stages)])
+    assert course.left() is None
+    for i, (blocks, before, each) in enumerate(stages):
+        done = min(before, blocks)
+        course.stage(now, str(i), blocks, done)
+        while done < blocks:
+            now, done = now + each * speed, done + 1
+            course.block(now, str(i), done, 0, 0)
+            ahead = sum(n * e for n, _, e in stages[i + 1 :])
+            # Each stage begun may have had nothing to do: then nothing is known of speeds.
+            assert course.left() == pytest.approx(((blocks - done) * each + ahead) * speed)
+    assert course.share == pytest.approx(1)
 
 
 def test_what_is_shown_depends_on_where():
@@ -106,7 +144,7 @@ def test_quiet_shows_nothing(capfd):
 def test_the_cursor_comes_back_after_an_error():
     stream = Terminal()
     with pytest.raises(RuntimeError), showing(stream, quiet=False) as progress:  # noqa: PT012
-        progress.start([("energy", 3)])
+        progress.start([Expected("energy", 3, 1.0)])
         raise RuntimeError
     hide, show = "\x1b[?25l", "\x1b[?25h"
     assert stream.getvalue().rfind(show) >= stream.getvalue().rfind(hide)

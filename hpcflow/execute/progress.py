@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from hpcflow.report.pace import Expected
+
 
 class Progress(Protocol):
     """Told of a run's events, from the thread that runs it; must return at once."""
 
-    def start(self, stages: Sequence[tuple[str, int]]) -> None:
-        """Before the first block: each stage's name and number of blocks, in order."""
+    def start(self, stages: Sequence[Expected]) -> None:
+        """Before the first block: what the run has before it, in order."""
 
-    def stage(self, name: str, total_blocks: int) -> None:
-        """A stage begins, or its number of blocks is only now known."""
+    def stage(self, name: str, total_blocks: int, done: int = 0) -> None:
+        """A stage begins, or begins to compute once it is known how many blocks an earlier run has `done`."""
 
     def block(
         self, name: str, done: int, bytes_read: int, bytes_written: int, failures: int, *, memory: int = 0
@@ -59,13 +61,13 @@ class Noting:
         self._noted = noted
         self._memory = memory
 
-    def start(self, stages: Sequence[tuple[str, int]]) -> None:
+    def start(self, stages: Sequence[Expected]) -> None:
         """Pass it on."""
         self._told.start(stages)
 
-    def stage(self, name: str, total_blocks: int) -> None:
+    def stage(self, name: str, total_blocks: int, done: int = 0) -> None:
         """Pass it on."""
-        self._told.stage(name, total_blocks)
+        self._told.stage(name, total_blocks, done)
 
     def block(
         self, name: str, done: int, bytes_read: int, bytes_written: int, failures: int, *, memory: int = 0
@@ -86,10 +88,10 @@ class Noting:
 class Silent:
     """Shows nothing."""
 
-    def start(self, stages: Sequence[tuple[str, int]]) -> None:
+    def start(self, stages: Sequence[Expected]) -> None:
         """Ignore it."""
 
-    def stage(self, name: str, total_blocks: int) -> None:
+    def stage(self, name: str, total_blocks: int, done: int = 0) -> None:
         """Ignore it."""
 
     def block(

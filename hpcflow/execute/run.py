@@ -33,11 +33,13 @@ from hpcflow.execute.receipts import COMPLETE, Marks, Receipt, read, stage_key
 from hpcflow.execute.scratch import came_back, is_gone, remove
 from hpcflow.execute.space import expect_room, no_room
 from hpcflow.meta import Bad, Column, ItemSource, Signs, Target
+from hpcflow.planning.blocks import cost
 from hpcflow.planning.plan import Document, Plan
 from hpcflow.planning.stages import Stage, gone_mark
 from hpcflow.regions import size_of
 from hpcflow.registry import Partial
 from hpcflow.report.history import History
+from hpcflow.report.pace import Expected
 
 T = TypeVar("T")
 CHECKED_TOGETHER = 16
@@ -99,7 +101,7 @@ def run_plan(
         shutil.rmtree(plan.run_dir / "receipts", ignore_errors=True)
     doubtful = expect_room(plan)
     outcome.provenance = provenance(plan)
-    progress.start([(stage.name, stage.tasks) for stage in plan.stages])
+    progress.start([Expected(stage.name, stage.tasks, cost(stage, stage.block)) for stage in plan.stages])
     for text in doubtful:
         progress.note(text)
     run = _Run(plan, pool, outcome, _allowed(plan, max_bad), progress, care or Care(), guard or Guard())
@@ -165,6 +167,7 @@ def run_stage(run: _Run, stage: Stage, *, again: bool = False) -> Done:
             forget(target.path)
             _touch(target, target.reopen if account.done else target.create)
     reused = account.done
+    run.progress.stage(stage.name, stage.tasks, reused)
     given: dict[str, Any] = {"care": run.care, "guard": run.guard, "progress": run.progress}
     traced = functools.partial(run.outcome.history.task, stage.name)
     dispatch = Dispatch(run.pool, work, account.finished, traced=traced, **given)

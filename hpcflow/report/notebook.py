@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
-from hpcflow.report.pace import Pace
+from hpcflow.report.pace import Course, Expected
 
 INTERVAL = 0.2
 """Seconds between two changes of what is shown."""
@@ -26,30 +26,28 @@ class Cell:
     """Shows progress below a notebook's cell."""
 
     def __init__(self) -> None:
-        self._paces: dict[str, Pace] = {}
+        self._course = Course()
         self._texts: dict[str, str] = {}
         self._notes: list[str] = []
         self._shown = float("-inf")
         self._handle: Any = None
 
-    def start(self, stages: Sequence[tuple[str, int]]) -> None:
+    def start(self, stages: Sequence[Expected]) -> None:
         """Show every stage."""
-        for name, total in stages:
-            self._paces[name] = Pace(total)
+        self._course.start(stages)
+        for name, total, _ in stages:
             self._texts[name] = f"0/{total:,} blocks"
         self._show(at_once=True)
 
-    def stage(self, name: str, total_blocks: int) -> None:
+    def stage(self, name: str, total_blocks: int, done: int = 0) -> None:
         """Start its clock."""
-        self._paces[name] = Pace(total_blocks)
-        self._paces[name].update(time.monotonic(), 0, 0, 0)
+        self._course.stage(time.monotonic(), name, total_blocks, done)
 
     def block(
         self, name: str, done: int, bytes_read: int, bytes_written: int, failures: int, *, memory: int = 0
     ) -> None:
         """Move its bar on."""
-        pace = self._paces[name]
-        pace.update(time.monotonic(), done, bytes_read, bytes_written)
+        pace = self._course.block(time.monotonic(), name, done, bytes_read, bytes_written)
         self._texts[name] = pace.describe(failures, memory)
         self._show()
 
@@ -80,7 +78,9 @@ class Cell:
             f"<tr><td style='text-align:left'>{escape(name)}</td>"
             f"<td><progress value='{pace.done}' max='{max(pace.total, 1)}'></progress></td>"
             f"<td style='text-align:left'>{escape(self._texts.get(name, ''))}</td></tr>"
-            for name, pace in self._paces.items()
+            for name, pace in self._course.paces.items()
         ]
-        notes = "".join(f"<div>{escape(text)}</div>" for text in self._notes[-NOTES:])
+        notes = "".join(
+            f"<div>{escape(text)}</div>" for text in [self._course.describe(), *self._notes[-NOTES:]] if text
+        )
         return f"<table>{''.join(rows)}</table>{notes}"

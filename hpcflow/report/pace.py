@@ -1,14 +1,25 @@
-"""How fast a stage gets on, and how long it will take."""
+"""How fast a run and its stages get on, and how long they will take."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hpcflow.sizes import show_size
 
 WINDOW = 30.0
 """Seconds over which speeds are averaged."""
+
+
+class Expected(NamedTuple):
+    """A stage that a run has before it."""
+
+    name: str
+    blocks: int
+    cost: float
+    """What the planner takes all of its blocks to cost, in units of its own."""
 
 
 @dataclass
@@ -53,6 +64,68 @@ class Pace:
         parts += [f"{failures} failed"] if failures else []
         parts += [f"{show_size(memory)} in use"] if memory else []
         return ", ".join(parts)
+
+
+@dataclass
+class Course:
+    """How a run gets on: the pace of each of its stages, and the time that all of them will take."""
+
+    paces: dict[str, Pace] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+    begun: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """When each stage was begun, and how many of its blocks an earlier run had finished."""
+    at: str = ""
+    """The stage that is run now."""
+
+    def start(self, stages: Sequence[Expected]) -> None:
+        """Take note of what is before the run."""
+        self.paces = {one.name: Pace(one.blocks) for one in stages}
+        self.costs = {one.name: one.cost for one in stages}
+
+    def stage(self, now: float, name: str, total: int, done: int) -> None:
+        """Start a stage's clock."""
+        self.at = name
+        self.paces[name] = Pace(total)
+        self.paces[name].update(now, done, 0, 0)
+        self.begun[name] = now, done
+
+    def block(self, now: float, name: str, done: int, read: int, written: int) -> Pace:
+        """Take note of where a stage is now; its pace."""
+        pace = self.paces[name]
+        pace.update(now, done, read, written)
+        return pace
+
+    @property
+    def several(self) -> bool:
+        """Whether the run takes longer than a stage of it."""
+        return len(self.paces) > 1
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, from 0 to 1."""
+        done = sum(cost * self.paces[name].done / max(self.paces[name].total, 1) for name, cost in self.costs.items())
+        return done / (sum(self.costs.values()) or 1.0)
+
+    def left(self) -> float | None:
+        """Seconds to go, over all stages; `None` before there is a speed.
+
+        Those that are not begun are taken to cost as much for what the planner counted as the others have.
+        """
+        left = self.paces[self.at].left() if self.at else None
+        ahead = sum(cost for name, cost in self.costs.items() if name not in self.begun)
+        if left is None or not ahead:
+            return left
+        spent, made = 0.0, 0.0
+        for name, (since, done) in self.begun.items():
+            pace = self.paces[name]
+            spent += pace.samples[-1][0] - since
+            made += self.costs.get(name, 0.0) * (pace.done - done) / max(pace.total, 1)
+        return left + ahead * spent / made if made else None
+
+    def describe(self) -> str:
+        """The time left over all stages, in words; nothing where it is not known, or the run has but one."""
+        left = self.left()
+        return f"about {clock(left)} left in all" if self.several and left is not None and self.share < 1 else ""
 
 
 def clock(seconds: float) -> str:

@@ -11,6 +11,7 @@ from nbclient import NotebookClient
 
 import hpcflow
 from hpcflow.report.notebook import Cell, in_notebook
+from hpcflow.report.pace import Expected
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 
@@ -73,7 +74,7 @@ def test_what_shows_itself_shows_no_markup_of_others(tmp_path, monkeypatch):
 def test_a_bar_moves_on_below_its_cell(monkeypatch):
     cell, seen = Cell(), []
     monkeypatch.setattr(cell, "_show", lambda at_once=False: seen.append(cell.html()))
-    cell.start([("<one>", 4), ("two", 1)])
+    cell.start([Expected("<one>", 4, 1.0), Expected("two", 1, 1.0)])
     cell.stage("<one>", 4)
     for done in range(1, 5):
         cell.block("<one>", done, 2**20, 0, 0, memory=2**30)
@@ -81,6 +82,7 @@ def test_a_bar_moves_on_below_its_cell(monkeypatch):
     cell.end(None)
     assert [re.search(r"value='(\d)' max='4'", html)[1] for html in seen] == list("0123444")
     assert "&lt;one&gt;" in seen[-1]
+    assert "left in all" in seen[2]
     assert "a &amp; b" in seen[-1]
     assert "1.0 GiB in use" in seen[-1]
     assert not in_notebook()
