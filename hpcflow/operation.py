@@ -61,6 +61,7 @@ class Op:
     base: Callable[..., int] | int = 0
     prepare: Callable[..., Any] | None = None
     identity: Callable[..., Any] | None = None
+    stencil: bool = False
     version: int = 1
 
     @property

@@ -46,6 +46,7 @@ def op(
     base: Callable[..., int] | int = 0,
     prepare: Callable[..., Any] | None = None,
     identity: Callable[..., Any] | None = None,
+    stencil: bool = False,
     version: int = 1,
 ) -> Callable[[F], F]:
     """Declare a blockwise op: a pure function from blocks to a block.
@@ -90,12 +91,16 @@ def op(
         returns as `prepared`, and it is part of every block's key.
     identity : callable, optional
         ``(**params) -> JSON values`` of what else the result depends on: a file's digest.
+    stencil : bool
+        Whether an op with `depth` is, for some parameters, one call of `kernels.planes.separable`,
+        and so can be part of a compiled loop.
     version : int
         Raised when the op's results change, so that finished blocks are computed again.
     """
     names = {"depth": depth, "whole": whole, "reaches": reach, "makes": meta, "inputs": inputs}
     costs = {"tile": tile, "scratch": scratch, "work": work, "base": base}
-    return _declare("ops", {**names, **costs, "prepare": prepare, "identity": identity, "version": version})
+    rest = {"prepare": prepare, "identity": identity, "stencil": stencil, "version": version}
+    return _declare("ops", {**names, **costs, **rest})
 
 
 def reduction(

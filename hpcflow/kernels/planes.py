@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from hpcflow.kernels.stencil import correlated
+from hpcflow.kernels.trace import Traced
 from hpcflow.namespace import Array, Namespace
 
 LEAST = 2**14
@@ -88,20 +90,20 @@ def _border(mode: str) -> int:
 
 def separable(
     x: Array,
-    weights: Mapping[int, Array],
+    weights: Mapping[int, Sequence[float] | Array],
     *,
     modes: Sequence[str],
     cval: float,
     origins: Sequence[int],
     xp: Namespace,
     finite: bool = False,
-) -> Array | None:
+) -> Any:
     """Correlate along some axes, one after another, each with its own weights.
 
     Parameters
     ----------
     x : array
-    weights : mapping of int to array
+    weights : mapping of int to list of float or array
         By axis.
     modes : sequence of str
         Of every axis.
@@ -113,6 +115,8 @@ def separable(
     finite : bool
         Whether a weight may be 0: OpenCV leaves such an element out, SciPy makes NaN of infinity.
     """
+    if isinstance(x, Traced):
+        return correlated(x, weights, modes=modes, cval=cval, origins=origins)
     used = [modes[axis] for axis in weights]
     taps = max((len(w) for w in weights.values()), default=1)
     border = None if cval and "constant" in used else rule("separable", x, taps, used, xp)
@@ -120,6 +124,7 @@ def separable(
         return None
     import cv2  # noqa: PLC0415  (only where it filters)
 
+    weights = {axis: np.asarray(w) for axis, w in weights.items()}
     if finite and not all_finite(x):
         return None
     one = np.ones(1)

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from hpcflow.kernels.loops import compiled
+from hpcflow.kernels.compiling import compiled
 from hpcflow.namespace import Array
 
 MANY = 256

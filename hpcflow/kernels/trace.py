@@ -9,7 +9,7 @@ that NumPy gives raises `Untraceable`, and the op stays with NumPy.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Node:
 
     kind: str
     args: tuple[Any, ...]
-    """The nodes it works on; an input's place, a number's value."""
+    """The nodes it works on; an input's place, a number's value, a neighbour's input, offset and boundary modes."""
     dtype: np.dtype[Any]
 
 
@@ -134,16 +134,21 @@ def _as(value: Any, dtype: np.dtype[Any]) -> Node:
         return Node("number", (dtype.type(value),), dtype)
 
 
-def kinds_of(node: Node) -> set[str]:
-    """The kinds of all nodes that a value is made of."""
+def nodes_of(values: Iterable[Node]) -> list[Node]:
+    """All nodes that some values are made of, each once."""
     seen: dict[int, Node] = {}
-    waiting = [node]
+    waiting = [*values]
     while waiting:
         one = waiting.pop()
         if id(one) not in seen:
             seen[id(one)] = one
             waiting += [arg for arg in one.args if isinstance(arg, Node)]
-    return {one.kind for one in seen.values()}
+    return list(seen.values())
+
+
+def kinds_of(node: Node) -> set[str]:
+    """The kinds of all nodes that a value is made of."""
+    return {one.kind for one in nodes_of([node])}
 
 
 def cast(node: Node, dtype: np.dtype[Any]) -> Node:

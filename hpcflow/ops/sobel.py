@@ -18,7 +18,7 @@ def result(meta: Meta, *, mode: Any, cval: float) -> Meta:
     return filtered(meta, cval)
 
 
-@op(depth=1, meta=result, scratch=planar, work=filtering)
+@op(depth=1, meta=result, scratch=planar, work=filtering, stencil=True, version=2)
 def sobel(
     x: Array, /, *, axis: Axis = -1, mode: PerAxis[Boundary] = "reflect", cval: float = 0.0, xp: Namespace
 ) -> Array:
@@ -41,6 +41,6 @@ def sobel(
     """
     x = native(x)
     modes = boundaries(mode, range(x.ndim), x.ndim)
-    weights = {i: xp.asarray([-1.0, 0.0, 1.0] if i == axis else [1.0, 2.0, 1.0]) for i in range(x.ndim)}
+    weights = {i: (-1.0, 0.0, 1.0) if i == axis else (1.0, 2.0, 1.0) for i in range(x.ndim)}
     quick = planes.separable(x, weights, modes=modes, cval=cval, origins=[0] * x.ndim, xp=xp, finite=True)
     return companion(xp, "ndimage").sobel(x, axis=axis, mode=modes, cval=cval) if quick is None else quick

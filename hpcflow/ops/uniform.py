@@ -44,7 +44,7 @@ def depth(meta: Meta, *, size: Any, mode: Any, origin: Any, axes: tuple[int, ...
     return halo(windows, boundaries(mode, axes, meta.ndim))
 
 
-@op(depth=depth, meta=result, scratch=planar, work=filtering)
+@op(depth=depth, meta=result, scratch=planar, work=filtering, stencil=True, version=2)
 def uniform(
     x: Array,
     /,
@@ -78,7 +78,6 @@ def uniform(
     --------
     mean: {op: uniform, of: plane, size: 3}
     """
-    ndimage = companion(xp, "ndimage")
     sizes = spread(size, axes, x.ndim, 1)
     shifts = origins(origin, sizes, axes)
     modes = boundaries(mode, axes, x.ndim)
@@ -86,6 +85,7 @@ def uniform(
     quick = _planar(x, sizes, modes=modes, cval=cval, origins=shifts, xp=xp)
     if quick is not None:
         return quick
+    ndimage = companion(xp, "ndimage")
     out = xp.empty(x.shape, x.dtype)
     smoothed = x
     for axis, n in enumerate(sizes):
@@ -100,13 +100,13 @@ def uniform(
     return smoothed
 
 
-def _planar(x: Array, sizes: Any, *, cval: float, xp: Namespace, **how: Any) -> Array | None:
+def _planar(x: Array, sizes: Any, *, cval: float, xp: Namespace, **how: Any) -> Any:
     """Where OpenCV gives the same: as `_direct` would, or with a running sum."""
     long = [n for n in sizes if n > 1]
     if not long or x.dtype.kind != "f":
         return None
     if max(long) <= DIRECT:
-        weights = {axis: xp.full(n, 1 / n) for axis, n in enumerate(sizes) if n > 1}
+        weights = {axis: (1 / n,) * n for axis, n in enumerate(sizes) if n > 1}
         return planes.separable(x, weights, cval=cval, xp=xp, **how)
     return None if _direct(x, max(long), cval, xp) else planes.box(x, sizes, cval=cval, xp=xp, **how)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpcflow.errors import BadItem, HpcflowError
+from hpcflow.kernels.stencil import surrounded
 from hpcflow.namespace import Array, Namespace
 from hpcflow.program.program import Bounds, Fused, Program, Schedule, Step
 from hpcflow.regions import Interval, Region, Shape, contains, shape_of, slices
@@ -82,15 +83,7 @@ def evaluate(
     # NaN and infinity are answers; a warning from every block on every worker is noise.
     with np.errstate(all="ignore"):
         for i, unit in enumerate(schedule.units):
-            if isinstance(unit, Step):
-                if unit.name in bounds.reaches:
-                    run.step(unit)
-            elif run.fits(unit):
-                run.loop(unit)
-            else:
-                for step in unit.steps:
-                    if step.name in bounds.reaches:
-                        run.step(step)
+            run.unit(unit)
             run.drop(i, unit.of)
     return run.results()
 
@@ -116,6 +109,17 @@ class _Run:
         self.threads = threads
         self.held: dict[str, tuple[Region, Array]] = {}
         self.partials: dict[str, tuple[Array]] = {}
+
+    def unit(self, unit: Step | Fused) -> None:
+        """Run what of a unit is needed."""
+        if isinstance(unit, Step):
+            if unit.name in self.bounds.reaches:
+                self.step(unit)
+        elif self.fits(unit):
+            self.loop(unit)
+        else:
+            for one in unit.apart:
+                self.unit(one)
 
     def step(self, step: Step) -> None:
         """Run one step."""
@@ -145,18 +149,25 @@ class _Run:
 
     def fits(self, unit: Fused) -> bool:
         """Whether the steps of a run are all needed, for one region: that of what they are reduced to."""
-        reaches = self.bounds.reaches
-        made = [reaches[step.name].made if step.name in reaches else None for step in unit.steps]
-        made += [self.wanted.get(name) for name in unit.reduced]
-        return made[0] is not None and all(one == made[0] for one in made)
+        asked = [self.bounds.asked.get(step.name) for step in unit.steps]
+        asked += [self.wanted.get(name) for name in unit.reduced]
+        return asked[0] is not None and all(one == asked[0] for one in asked)
 
     def loop(self, unit: Fused) -> None:
         """Run the loop of some steps."""
+        region = self.bounds.asked[unit.steps[0].name] if unit.steps else self.wanted[unit.reduced[0]]
         needs: dict[str, Region] = {}
         for step in unit.steps:
-            needs.update(zip(step.of, self.bounds.reaches[step.name].needs, strict=True))  # type: ignore[arg-type]
-        region = self.bounds.reaches[unit.steps[0].name].made if unit.steps else self.wanted[unit.reduced[0]]
-        arrays = [self.take(name, needs.get(name, region)) for name in unit.of]
+            if self.program.ops[step.name].depth is None:
+                needs.update(zip(step.of, self.bounds.reaches[step.name].needs, strict=True))  # type: ignore[arg-type]
+        arrays = []
+        for i, name in enumerate(unit.of):
+            if (window := unit.windows.get(i)) is None:
+                arrays.append(self.take(name, needs.get(name, region)))
+            else:
+                held, array = self.held[name]
+                shape = self.program.metas[name].shape
+                arrays.append(surrounded(array, held, region=region, window=window, shape=shape, xp=self.xp))
         try:
             outputs, values = unit.loop.run(arrays, shape_of(region), self.xp)
         except Exception as error:

@@ -1,6 +1,7 @@
-"""Runs of elementwise steps, and the reductions at their end, as one compiled loop each.
+"""Runs of elementwise steps, the filters before and the reductions behind them, as one compiled loop each.
 
-Steps join a run where they have one shape and nothing but elementwise steps lies between them.
+Steps join a run where they have one shape and nothing but elementwise steps lies between them; a
+short linear filter joins it that reads what was there before.
 Each op is run once on traced values (`kernels.trace`); one that does something else than a loop
 is sure to do alike stays a step of its own, as does a run too short to gain anything.
 """
@@ -14,7 +15,8 @@ from typing import Any
 
 from hpcflow.errors import Mismatch
 from hpcflow.kernels import cuda, loops
-from hpcflow.kernels.trace import Names, Node, Traced, Untraceable, traced_input
+from hpcflow.kernels.stencil import windows
+from hpcflow.kernels.trace import Names, Node, Traced, Untraceable, kinds_of, traced_input
 from hpcflow.meta import Meta
 from hpcflow.operation import Op
 from hpcflow.program.program import Fused, Program, Schedule, Step
@@ -49,8 +51,9 @@ def fused(program: Program, kept: Iterable[str], reductions: Sequence[Reduction]
     """
     writer = loops if device == "cpu" else cuda
     simple = {step.name for step in program.steps if _traceable(program, step, writer)}
-    levels = _levels(program, simple)
-    runs = _runs(program, simple, levels)
+    filters = {name for name in simple if program.ops[name].depth is not None}
+    levels = _levels(program, simple, filters)
+    runs = _runs(program, simple, filters, levels)
     ends = [one for one in reductions if _reduced(one, program.metas[one.of]) is not None]
     needed = {*kept, *(one.of for one in reductions if one not in ends)}
     for step in program.steps:
@@ -72,7 +75,7 @@ def fused(program: Program, kept: Iterable[str], reductions: Sequence[Reduction]
 
 def _traceable(program: Program, step: Step, writer: ModuleType) -> bool:
     op = program.ops[step.name]
-    if op.depth is not None or op.reaches is not None:
+    if (op.depth is not None and not op.stencil) or op.reaches is not None:
         return False
     if op.whole is not None and any(op.axes_seen_whole(step.meta, step.params)):
         return False
@@ -81,7 +84,8 @@ def _traceable(program: Program, step: Step, writer: ModuleType) -> bool:
         node = _traced(step, op, [traced_input(i, meta.dtype, meta.ndim) for i, meta in enumerate(inputs)])
     except Untraceable:
         return False
-    return node.dtype == step.meta.dtype and bool(writer.able(node))
+    filters = "neighbour" in kinds_of(node)
+    return node.dtype == step.meta.dtype and filters == (op.depth is not None) and bool(writer.able(node))
 
 
 def _traced(step: Step, op: Op, inputs: list[Traced]) -> Node:
@@ -106,24 +110,28 @@ def _reduced(one: Reduction, meta: Meta, node: Node | None = None) -> Node | Non
     return partial[0].node if whole and partial[0].node.kind in ("sum", "min", "max") else None
 
 
-def _levels(program: Program, simple: set[str]) -> dict[str, int]:
-    """How many times a chain that ends in a step left the elementwise steps of one shape."""
+def _levels(program: Program, simple: set[str], filters: set[str]) -> dict[str, int]:
+    """How many times a chain that ends in a step left the steps of one shape that a loop can hold.
+
+    A filter reads what is there already: what a loop makes has no neighbours yet.
+    """
     levels: dict[str, int] = {}
     for step in program.steps:
         level = 0
         for name in step.of:
             if name in program.inputs:
                 continue
-            same = name in simple and program.metas[name].shape == step.meta.shape
+            same = name in simple and step.name not in filters and program.metas[name].shape == step.meta.shape
             level = max(level, levels[name] + (step.name in simple and not same))
         levels[step.name] = level
     return levels
 
 
-def _runs(program: Program, simple: set[str], levels: Mapping[str, int]) -> dict[str, str]:
-    """The run of each elementwise step, named after one of its steps.
+def _runs(program: Program, simple: set[str], filters: set[str], levels: Mapping[str, int]) -> dict[str, str]:
+    """The run of each step that a loop can hold, named after one of its steps.
 
     Steps of one level and shape are of one run where one reads the other, or both read the same.
+    A filter is only in the run of those that read it: others may need another region.
     """
     runs: dict[str, str] = {}
     readers: dict[tuple[str, int, Any], str] = {}
@@ -131,7 +139,7 @@ def _runs(program: Program, simple: set[str], levels: Mapping[str, int]) -> dict
         if step.name not in simple:
             continue
         runs[step.name] = step.name
-        for name in (step.name, *step.of):
+        for name in (step.name, *(() if step.name in filters else step.of)):
             place = name, levels[step.name], step.meta.shape
             other = runs.get(readers.setdefault(place, step.name), step.name)
             if other != step.name:
@@ -146,20 +154,45 @@ def _fused(
     """The steps as one loop, with the reductions of what they make; as they are where that gains nothing."""
     names = {step.name for step in steps}
     taken = [one for one in ends if one.of in names or not steps]
-    outside = [name for step in steps for name in step.of if name not in names]
-    of = tuple(dict.fromkeys(outside or [one.of for one in taken]))
+    # Filters that continue an array alike look at it through one window.
+    modes = {step.name: _modes(program, step) for step in steps}
+    outside = [(name, modes[step.name]) for step in steps for name in step.of if name not in names]
+    read = list(dict.fromkeys(outside or [(one.of, ()) for one in taken]))
+    of = tuple(name for name, _ in read)
     metas = [program.metas[name] for name in of]
-    values = {name: traced_input(i, m.dtype, m.ndim) for i, (name, m) in enumerate(zip(of, metas, strict=True))}
+    inputs = {one: traced_input(i, m.dtype, m.ndim) for i, (one, m) in enumerate(zip(read, metas, strict=True))}
+    values = {name: value for (name, mode), value in inputs.items() if not mode}
     for step in steps:
-        node = _traced(step, program.ops[step.name], [values[name] for name in step.of])
-        values[step.name] = Traced(node, step.meta.ndim)
+        given = [inputs.get((name, modes[step.name]), values.get(name)) for name in step.of]
+        values[step.name] = Traced(_traced(step, program.ops[step.name], given), step.meta.ndim)  # type: ignore[arg-type]
     outputs = tuple(step.name for step in steps if step.name in needed)
     reduced = [_reduced(one, program.metas[one.of], values[one.of].node) for one in taken]
-    loop = writer.write(
-        [(m.dtype, m.size == 1 and bool(steps)) for m in metas],
-        [values[name].node for name in outputs],
-        [node for node in reduced if node is not None],
-    )
+    made = [values[name].node for name in outputs], [node for node in reduced if node is not None]
+    loop = writer.write([(m.dtype, m.size == 1 and bool(steps)) for m in metas], *made)
     if not taken and loop.operations < LEAST_OPERATIONS:
         return list(steps)
-    return [Fused(tuple(steps), of, outputs, tuple(one.node for one in taken), tuple(one.of for one in taken), loop)]
+    apart: list[Step | Fused] = []
+    for step in steps:
+        # A filter on its own is a loop as well, for another library rounds otherwise.
+        alone = modes[step.name] and (taken or len(steps) > 1)
+        apart += _fused(program, [step], {step.name}, [], writer) if alone else [step] * (not modes[step.name])
+    return [
+        Fused(
+            tuple(steps),
+            of,
+            outputs,
+            reductions=tuple(one.node for one in taken),
+            reduced=tuple(one.of for one in taken),
+            loop=loop,
+            windows=windows([*made[0], *made[1]]),
+            apart=tuple(apart),
+        )
+    ]
+
+
+def _modes(program: Program, step: Step) -> tuple[str, ...]:
+    """How a filter continues its input along each axis; nothing for what is no filter."""
+    if program.ops[step.name].depth is None:
+        return ()
+    meta = program.metas[step.of[0]]
+    return windows([_traced(step, program.ops[step.name], [traced_input(0, meta.dtype, meta.ndim)])])[0].modes

@@ -8,12 +8,13 @@ they need is made once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from hpcflow.kernels.cuda import Kernel
 from hpcflow.kernels.loops import Loop
+from hpcflow.kernels.stencil import Window
 from hpcflow.meta import Meta
 from hpcflow.operation import Geometry, Op
 from hpcflow.regions import Region, hull
@@ -40,6 +41,7 @@ class Fused:
 
     steps: tuple[Step, ...]
     of: tuple[str, ...]
+    """A node once for each window onto it, and once without."""
     outputs: tuple[str, ...]
     """The steps whose arrays are needed outside of it."""
     reductions: tuple[str, ...]
@@ -47,6 +49,10 @@ class Fused:
     reduced: tuple[str, ...]
     """What each of them is of."""
     loop: Loop | Kernel
+    windows: Mapping[int, Window] = field(default_factory=dict)
+    """Onto those of `of` that filters read, by their place there."""
+    apart: tuple[Step | Fused, ...] = ()
+    """What makes the same, bit for bit, where not all steps are needed for one region."""
 
     @cached_property
     def label(self) -> str:
@@ -120,6 +126,7 @@ class Program:
             Regions may reach beyond an array's ends where it is continued periodically.
         """
         regions = dict(wanted)
+        asked: dict[str, Region] = {}
         reaches: dict[str, Reach] = {}
         for step in reversed(self.steps):
             if step.name not in regions:
@@ -128,12 +135,12 @@ class Program:
             geometry = self.geometries[step.name]
             out = _within(regions[step.name], step.meta, geometry.periodic)
             reach = op.reach(out, step.meta, [self.metas[name] for name in step.of], step.params, geometry)
-            reaches[step.name] = reach
+            asked[step.name], reaches[step.name] = out, reach
             regions[step.name] = reach.made
             for name, need in zip(step.of, reach.needs, strict=True):
                 if need is not None:
                     regions[name] = hull(regions[name], need) if name in regions else need
-        return Bounds(regions, reaches)
+        return Bounds(regions, reaches, asked)
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,8 @@ class Bounds:
     """What each node holds."""
     reaches: Mapping[str, Reach]
     """What each step reads and makes."""
+    asked: Mapping[str, Region]
+    """What of each step is needed, of what it makes."""
 
 
 def _within(region: Region, meta: Meta, periodic: tuple[bool, ...]) -> Region:

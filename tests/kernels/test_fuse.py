@@ -14,7 +14,7 @@ from hpcflow.clusters.profiles import open_pool
 from hpcflow.errors import Mismatch
 from hpcflow.execute.progress import Silent
 from hpcflow.execute.run import Outcome, run_plan
-from hpcflow.kernels import loops
+from hpcflow.kernels import compiling
 from hpcflow.planning import blocks
 from hpcflow.planning.plan import make_plan
 from hpcflow.program.evaluate import evaluate
@@ -152,13 +152,13 @@ def test_reductions_at_the_end_of_a_chain(data, dtype):
         np.testing.assert_allclose(found, want, rtol=1e-12, strict=True)
 
 
-def test_a_run_is_one_loop_and_filters_cut_it():
+def test_a_run_is_one_loop_and_long_filters_cut_it():
     arrays = {"x": np.random.default_rng(0).normal(size=(40, 50)).astype(np.float32)}
     program = build(
         metas_of(arrays),
         ("a", "expr", ("x",), {"expr": "x * 2 + 1"}),
         ("b", "clip", ("a",), {"min": 0}),
-        ("c", "uniform", ("b",), {"size": 3}),
+        ("c", "gaussian", ("b",), {"sigma": 2}),
         ("d", "expr", ("b", "c"), {"expr": "b - c"}),
         ("e", "normalize", ("d",), {"mean": 0.5, "std": 2.0}),
         ("f", "threshold", ("e",), {"value": 0.1}),
@@ -177,13 +177,13 @@ def test_loops_are_kept_on_disk_and_do_without(tmp_path, monkeypatch):
     arrays = {"x": np.arange(600, dtype=np.float32)}
     program = build(metas_of(arrays), ("y", "expr", ("x",), {"expr": "sqrt(x) + x ** 2 - 7"}))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(loops, "_loaded", {})
+    monkeypatch.setattr(compiling, "_loaded", {})
     check(program, arrays, {"y": ((0, 600),)}, fused(program, ["y"], []))
     assert list(tmp_path.glob("hpcflow/loops/loop_*.py"))
     assert list(tmp_path.glob("hpcflow/loops/__pycache__/*.nbc"))
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(loops, "_loaded", {})
+    monkeypatch.setattr(compiling, "_loaded", {})
     check(program, arrays, {"y": ((0, 600),)}, fused(program, ["y"], []))
 
 
