@@ -76,7 +76,7 @@ class Archive:
                 f"expected a `torch.export` archive (.pt2), in float32 or int8, for the engine `{engine}`, "
                 f"found {found}",
                 parameter="engine",
-                hint="`engine: torch` runs every model file in float32 and bfloat16",
+                hint="`engine: torch` runs every model file in float32, bfloat16 and float16",
             )
 
     def load(self, device: str, precision: str = "float32") -> Network:

@@ -122,8 +122,9 @@ def infer(
         ``~/.cache/hpcflow``. ``onnxruntime`` is the fastest on a CPU (``pip install
         "hpcflow[onnx]"``), ``compile`` needs a C++ compiler.
     precision : str
-        ``float32``; ``bfloat16`` (`torch` and `compile`), fast where the processor has it; or
-        ``int8`` (`onnxruntime`), calibrated on a sample of the flow's own input.
+        ``float32``; ``bfloat16`` (`torch` and `compile`), fast where the processor has it;
+        ``float16`` (`torch`), fast on a GPU; or ``int8`` (`onnxruntime`), calibrated on a sample of
+        the flow's own input.
     agreement : float
         The least share of another sample on which ``int8`` must give the same best class as
         ``float32`` (for results that are no scores: of their variance), else the run is refused.

@@ -240,7 +240,7 @@ def infer_tiled(
     engine : str
         ``torch``, ``compile`` or ``onnxruntime``, as for `infer`.
     precision : str
-        ``float32``, ``bfloat16`` or ``int8``, as for `infer`.
+        ``float32``, ``bfloat16``, ``float16`` or ``int8``, as for `infer`.
     agreement : float
         How well ``int8`` must agree with ``float32`` on a sample of the input: one minus their mean
         squared difference, as a share of the variance.
