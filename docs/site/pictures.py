@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+import yaml
 from PIL import Image, ImageDraw, ImageFont
 
 import hpcflow
+from hpcflow.errors import HpcflowError, Mismatch
 from hpcflow.meta import Meta
+from hpcflow.spec.catalog import Entry
 from hpcflow.viewing.draw import fitted, pixels, resized
 from hpcflow.viewing.look import ArrayView
 from hpcflow.viewing.sample import Sample
@@ -66,14 +71,34 @@ STEPS = {
     "uniform": "{op: uniform, of: photo, size: 15}",
     "where": "{op: where, of: [bright, photo, other]}",
 }
-"""How each op is used for its picture; one that is not here, an add-on's, has none."""
+"""How each op is used for its picture; an add-on's as its own example says."""
 
 
-def draw(name: str, path: Path) -> str:
-    """Draw an op's input and result side by side; the step as a flow has it, or nothing where there is none."""
-    if name not in STEPS:
+def draw(op: Entry, path: Path) -> str:
+    """Draw an op's input and result side by side; the step as a flow has it, or nothing where none can be drawn."""
+    if op.name in STEPS:
+        return drawn(STEPS[op.name], path)
+    try:
+        return drawn(borrowed(op), path)
+    except HpcflowError as error:
+        sys.stderr.write(f"no picture of `{op.name}`, whose example is no step over two axes, y and x: {error}\n")
         return ""
-    step = STEPS[name]
+
+
+def borrowed(op: Entry) -> str:
+    """The step of an op's own example, over the photos in place of what that reads."""
+    nodes = [node for node in (yaml.safe_load(op.example) or {}).values() if node.get("op") == op.name]
+    if not nodes:
+        raise Mismatch("expected an example in the docstring, found none")
+    names = list(yaml.safe_load(SOURCES))
+    of = nodes[0]["of"]
+    taken = [one if one in names else name for one, name in zip([of] if isinstance(of, str) else of, cycle(names))]
+    step = nodes[0] | {"of": taken[0] if isinstance(of, str) else taken}
+    return yaml.safe_dump(step, default_flow_style=True, sort_keys=False, width=10_000).strip()
+
+
+def drawn(step: str, path: Path) -> str:
+    """Draw what a step reads and what it makes side by side; the step as a flow has it."""
     text = f"flow: picture\nsources:\n{SOURCES}steps:\n"
     text += '  bright: {op: expr, expr: "photo > 128"}\n' + f"  after: {step}\n"
     text += "sinks:\n  after: {to: npy, of: after, path: after.npy}\n"

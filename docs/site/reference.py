@@ -31,7 +31,7 @@ def write(pages: Path) -> dict[str, list[str]]:
         for entry in (one for one in found if one.kind == kind):
             path = folder / f"{kind}s" / f"{entry.name}.md"
             path.parent.mkdir(exist_ok=True)
-            picture = pictures.draw(entry.name, path.with_suffix(".png")) if kind == "op" else ""
+            picture = pictures.draw(entry, path.with_suffix(".png")) if kind == "op" else ""
             path.write_text(page(entry, picture), encoding="utf-8")
             sections.setdefault(title, []).append(str(path.relative_to(pages)))
     (folder / "index.md").write_text(overview(found), encoding="utf-8")

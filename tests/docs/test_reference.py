@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hpcflow import registry
-from hpcflow.spec.catalog import entries
+from hpcflow.spec.catalog import entries, find
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "site"))
 import pictures  # (beside the pages)
@@ -19,7 +19,7 @@ def test_every_op_has_a_picture():
 
 @pytest.mark.parametrize("name", sorted(set(pictures.STEPS) - {"infer", "infer_tiled"}))
 def test_a_picture_is_drawn(name, tmp_path):
-    step = pictures.draw(name, tmp_path / "picture.png")
+    step = pictures.draw(find(name)[0], tmp_path / "picture.png")
     assert step.startswith(f"after: {{op: {name}")
     with pictures.Image.open(tmp_path / "picture.png") as drawn:
         # It shows something: more than the words under two white tiles.

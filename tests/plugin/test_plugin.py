@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("hatchling")
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 FLOW = """\
 flow: texture
 sources:
@@ -35,12 +37,13 @@ def installed(tmp_path_factory):
 
 
 @pytest.fixture
-def hpcflow(installed, tmp_path):
-    """Run a command of hpcflow where the add-on is installed."""
+def python(installed, tmp_path):
+    """Run Python where the add-on is installed."""
 
     def call(*arguments):
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(installed)])}
-        command = [sys.executable, "-m", "hpcflow", *arguments]
+        paths = [ROOT, ROOT / "docs" / "site", installed]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+        command = [sys.executable, *arguments]
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100, check=False
         )
@@ -50,10 +53,16 @@ def hpcflow(installed, tmp_path):
     return call
 
 
+@pytest.fixture
+def hpcflow(python):
+    """Run a command of hpcflow there."""
+    return lambda *arguments: python("-m", "hpcflow", *arguments)
+
+
 def test_an_add_on_is_used_like_what_ships(hpcflow, tmp_path):
     import numpy as np  # noqa: PLC0415
 
-    photos = HERE.parents[1] / "data" / "photos"
+    photos = ROOT / "data" / "photos"
     (tmp_path / "texture.yaml").write_text(FLOW.replace("PHOTOS", str(photos)))
     # On processes of their own: workers find it, too.
     hpcflow("run", "texture.yaml", "--cluster", "local", "--workers", "1", "--no-dashboard", "-q")
@@ -75,3 +84,25 @@ def test_an_add_on_is_listed_and_described(hpcflow):
     definitions = json.loads(hpcflow("schema"))["$defs"]
     assert "How wide the window is" in json.dumps(definitions["step.contrast"])
     assert definitions["source.ramp"]["required"] == ["from", "side"]
+
+
+DRAW = """\
+import dataclasses, pathlib
+import pictures, reference
+from hpcflow.spec.catalog import find
+
+(entry,) = find("contrast")
+step = pictures.draw(entry, pathlib.Path("contrast.png"))
+print(reference.page(entry, step))
+assert not pictures.draw(dataclasses.replace(entry, example="a: {op: contrast, of: b, mode: none}"), "none.png")
+"""
+
+
+def test_the_documentation_draws_what_an_add_on_does(python, tmp_path):
+    page = python("-c", DRAW)
+    assert "![Before and after `contrast`](contrast.png)" in page
+    assert "after: {op: contrast, of: photo, size: 5}" in page
+    with Image.open(tmp_path / "contrast.png") as drawn:
+        before, after = (drawn.convert("L").crop((left, 16, left + 256, 272)) for left in (16, 288))
+        assert before.tobytes() != after.tobytes()
+        assert min(one.getextrema()[1] - one.getextrema()[0] for one in (before, after)) > 200
