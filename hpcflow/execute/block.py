@@ -22,7 +22,7 @@ from hpcflow import ceilings
 from hpcflow.clusters._limits import threads_here
 from hpcflow.clusters.base import installed
 from hpcflow.errors import BadItem
-from hpcflow.execute.faults import full, passes
+from hpcflow.execute.faults import full, passes, starved
 from hpcflow.execute.offload import offload
 from hpcflow.execute.partials import Partials
 from hpcflow.execute.reading import Reader, digests, state
@@ -50,6 +50,8 @@ class Failure:
     """The file, where one is to blame."""
     passes: bool = False
     """Whether trying again may help: a disk or a server was away."""
+    starved: bool = False
+    """Whether there was no memory for it, so that it may help to try it once with nothing beside it."""
     full: bool = False
     """Whether a disk is full, so that nothing else could be written either."""
 
@@ -181,7 +183,7 @@ def run_block(stage: Stage, number: int, receipts: list[Receipt]) -> BlockResult
         result, receipt = _run(stage, number, bad)
         receipts.append(receipt)
     except StepError as error:
-        failure = Failure(error.node, error.message, passes=passes(error), full=full(error))
+        failure = Failure(error.node, error.message, passes=passes(error), starved=starved(error), full=full(error))
         result = BlockResult(number, failure=failure)
     except BadItem as error:
         nodes = [name for name, source in stage.sources.items() if isinstance(source, ItemSource)]

@@ -1,11 +1,11 @@
 """The blocks of a stage through a bounded window, whatever becomes of the workers.
 
-What passes by itself (a disk or a server that is away) is tried again after a while. When a
-worker dies, the blocks that it had not begun go elsewhere as if nothing had happened; those that
-it was at are run once more at the very end, one by one with nothing beside them: the one that
-kills its worker again is to blame. A block far beyond its time has its worker ended, which is
-one death more; so has one that holds blocks that long and is at none. The other blocks of the
-stage are finished in any case.
+What passes by itself (a disk or a server that is away) is tried again after a while; what finds
+no memory once more at the very end, with nothing beside it. When a worker dies, the blocks that it
+had not begun go elsewhere as if nothing had happened; those that it was at are run once more at
+the very end, one by one with nothing beside them: the one that kills its worker again is to
+blame. A block far beyond its time has its worker ended, which is one death more; so has one that
+holds blocks that long and is at none. The other blocks of the stage are finished in any case.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ class Dispatch:
         self.done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.again: list[tuple[float, int]] = []
         self.suspects: deque[int] = deque()
+        self.alone: set[int] = set()
         self.tries, self.deaths, self.losses = Counter[int](), Counter[int](), Counter[int]()
         self.why: dict[int, str] = {}
         self.said: set[str] = set()
@@ -195,7 +196,11 @@ class Dispatch:
     def _tried_again(self, result: BlockResult) -> bool:
         """Whether a block that failed gets another try, after a pause that grows."""
         number, failure = result.number, result.failure
-        if failure is None or not failure.passes or self.tries[number] >= self.care.retries:
+        if failure is None or self.tries[number] >= self.care.retries:
+            return False
+        if failure.starved:
+            return self._tried_alone(number, failure)
+        if not failure.passes:
             return False
         # Spread, so that many workers do not come back to a weak server at one moment.
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** self.tries[number]) * random.uniform(0.5, 1)  # noqa: S311
@@ -203,6 +208,19 @@ class Dispatch:
         self._once_more(number, delay)
         counted = f"{self.tries[number]} of {self.care.retries}"
         self.progress.note(f"block {number} of `{self.work.stage.name}`: {failure.message}; tried again ({counted})")
+        return True
+
+    def _tried_alone(self, number: int, failure: Failure) -> bool:
+        """Put a block that found no memory at the very end; whether it was not there yet."""
+        if number in self.alone:
+            return False
+        self.alone.add(number)
+        self.tries[number] += 1
+        self.retried += 1
+        self.suspects.append(number)
+        self.progress.note(
+            f"block {number} of `{self.work.stage.name}`: {failure.message}; tried again at the end, alone"
+        )
         return True
 
     def _counted(self, result: BlockResult) -> BlockResult:

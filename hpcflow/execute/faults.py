@@ -9,7 +9,7 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """No room: nothing else could be written either."""
 PASSING = frozenset(
     {
-        *(errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.ENOBUFS, errno.ENOMEM, errno.ESTALE),
+        *(errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.ENOBUFS, errno.ESTALE),
         *(errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT),
         *(errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.ENETUNREACH, errno.EMFILE, errno.ENFILE),
     }
@@ -26,8 +26,16 @@ def full(error: BaseException) -> bool:
     return any(isinstance(one, OSError) and one.errno in FULL for one in _chain(error))
 
 
+def starved(error: BaseException) -> bool:
+    """Whether there was no memory: with nothing beside it, it may fit."""
+    return any(
+        isinstance(one, MemoryError) or (isinstance(one, OSError) and one.errno == errno.ENOMEM)
+        for one in _chain(error)
+    )
+
+
 def _passes(error: BaseException) -> bool:
-    if isinstance(error, (ConnectionError, TimeoutError, MemoryError)):
+    if isinstance(error, (ConnectionError, TimeoutError)):
         return True
     if isinstance(error, OSError):
         return error.errno in PASSING
