@@ -28,12 +28,12 @@ def expect_room(plan: Plan) -> list[str]:
         With the path, what it needs, and what is free.
     """
     needs: dict[int, list[tuple[Path, int]]] = defaultdict(list)
-    doubtful = []
+    doubtful, asked = [], plan.disk_needed()
     for stage in plan.stages:
         known = (plan.run_dir / "receipts" / f"{stage.name}-{stage_key(stage)}").is_dir()
         for target in targets(stage):
             folder = _existing(Path(target.path).parent)
-            need = stored_bytes(target) - _taken(target, finished=known)
+            need = asked[target.path] - _taken(target, finished=known)
             if getattr(target, "codec", "none") == "none":
                 needs[folder.stat().st_dev].append((Path(target.path), max(need, 0)))
             elif need > (free := shutil.disk_usage(folder).free):

@@ -121,8 +121,7 @@ class Plan:
     @property
     def scratch_disk(self) -> int:
         """Bytes on disk of what stages leave for one another and for documents, in the run's folder."""
-        kept = [target for target in self.targets if Path(target.path).is_relative_to(self.run_dir)]
-        return sum(stored_bytes(target) for target in kept)
+        return sum(need for path, need in self.disk_needed().items() if Path(path).is_relative_to(self.run_dir))
 
     def disk_needed(self) -> dict[str, int]:
         """Bytes that each file or folder will take, by its path; before compression."""
