@@ -105,6 +105,7 @@ def _along(x: Array, out: Array, weights: Array, places: Array) -> None:
             for k in range(reach):
                 near, far = at[k : k + m], at[2 * reach - k : 2 * reach - k + m]
                 for j in range(m):
-                    total[j] += (near[j] + far[j]) * weights[k]
+                    # Numba widens the sum to 64 bits, which most processors cannot convert several at a time.
+                    total[j] += np.int32(near[j] + far[j]) * weights[k]
             for j in range(m):
-                out[b, start + j] = total[j]
+                out[b, start + j] = np.int32(total[j])
