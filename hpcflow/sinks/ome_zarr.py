@@ -18,6 +18,7 @@ from hpcflow.namespace import Array, host
 from hpcflow.parameters import Positive, PositiveInt
 from hpcflow.regions import Region, Shape, tiles, whole
 from hpcflow.registry import sink
+from hpcflow.sinks._channels import described
 from hpcflow.sinks._folders import cleared, published, sign, taken_over, there, unsigned
 from hpcflow.sinks._layout import Codec, Layout, chunked, lengths, numeric, together
 from hpcflow.sinks._parts import part_of, store
@@ -124,8 +125,8 @@ class OmeZarrTarget:
             level.create(f"{self.part}/{number}")
         store(self.part, "zarr.json", self._document())
 
-    def _document(self) -> memoryview:
-        group = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": self._attributes()}}
+    def _document(self, **more: Any) -> memoryview:
+        group = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": self._attributes() | more}}
         return memoryview(json.dumps(group, indent=2).encode())
 
     def _attributes(self) -> dict[str, Any]:
@@ -153,8 +154,10 @@ class OmeZarrTarget:
         taken_over(self.path, self.part, self.key)
         root = there(self.path, self.part)
         try:
-            same = unsigned(Path(root, "zarr.json").read_bytes()) == unsigned(bytes(self._document()))
-        except (OSError, ValueError, AttributeError):
+            found = unsigned(Path(root, "zarr.json").read_bytes())
+            found["attributes"]["ome"].pop("omero", None)
+            same = found == unsigned(bytes(self._document()))
+        except (OSError, ValueError, AttributeError, KeyError, TypeError):
             return False
         return same and all(level.stands(f"{root}/{number}") for number, level in enumerate(self.levels))
 
@@ -183,9 +186,10 @@ class OmeZarrTarget:
         return together(hashes)
 
     def finish(self) -> None:
-        """Make the smallest levels, and give the folder its name."""
+        """Make the smallest levels, say how channels are shown, and give the folder its name."""
         if Path(self.part).is_dir():
             self._smaller(self.part)
+            self._show_channels(self.part)
         sign(there(self.path, self.part), self.provenance)
         published(self.path, self.part, fenced=bool(self.key))
 
@@ -203,6 +207,14 @@ class OmeZarrTarget:
                 )
                 block = np.asarray(source[tuple(slice(a, b) for a, b in wider)], level.meta.dtype)
                 level.write(f"{root}/{number}", region, half(block, self.axes, self.method))
+
+    def _show_channels(self, root: str) -> None:
+        """Add what only the values can tell to the metadata: the range that each channel is shown in."""
+        if self.meta.dtype.kind == "c":  # nothing is said there of complex numbers
+            return
+        axis = next((i for i, dim in enumerate(self.meta.dims) if TYPES.get(str(dim)) == "channel"), None)
+        last = len(self.levels) - 1
+        store(root, "zarr.json", self._document(omero=described(self.levels[last], f"{root}/{last}", axis)))
 
     def documents(self) -> dict[str, str]:
         """The hash of what no block holds: the metadata, and the smallest levels."""
@@ -224,6 +236,8 @@ class OmeZarrTarget:
             level.restore(f"{self.path}/{number}")
         try:
             self._smaller(self.path)
+            self._show_channels(self.path)
+            sign(self.path, self.provenance)
         except Exception:  # noqa: BLE001  (what they are made of is damaged, too: they follow when it is mended)
             return
 
@@ -318,7 +332,8 @@ def ome_zarr(
 
     The folder is a group with the arrays `0`, `1`, …, each half the size of the one before it
     along the axes of space, as OME-NGFF 0.5 describes. An axis named `t` or `time` is one of
-    time, `c` or `channel` one of channels, any other one of space.
+    time, `c` or `channel` one of channels, any other one of space. For viewers, each channel (an
+    image without that axis is one) has a colour, and the range of its values in the smallest level.
 
     Each level is made of the one before it. `mean` takes the mean of each window of two
     elements along every axis of space (fewer at an odd end); of integers it is rounded to the

@@ -1,6 +1,8 @@
 """Pyramids: each level is the level before it at half the size, whatever the blocks; readers agree."""
 
+import importlib
 import json
+import re
 from math import ceil, prod
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from hpcflow.meta import Meta
 from hpcflow.parameters import validate
 from hpcflow.regions import slices, tiles, whole
 from hpcflow.registry import function
-from hpcflow.sinks import _pyramid, ome_zarr
+from hpcflow.sinks import _channels, _pyramid, ome_zarr
 
 DTYPES = ["bool", "uint8", "int8", "uint16", "int32", "uint64", "int64", "float32", "float64", "complex64"]
 
@@ -112,6 +114,56 @@ def test_levels_are_those_of_the_whole_array(tmp_path_factory, image, levels, bu
         }
         files = {str(one.relative_to(path)) for one in path.rglob("*") if one.is_file()}
         assert files == kept | set(target.documents())
+
+
+@given(
+    array=st.tuples(st.sampled_from(["yx", "cyx", "tcyx", "czyx"]), st.sampled_from(DTYPES), st.integers(1, 8)),
+    spoilt=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@settings(deadline=None, max_examples=25)
+def test_every_channel_has_a_colour_and_the_range_of_its_values(tmp_path_factory, array, spoilt, seed):
+    dims, dtype, count = array
+    path = tmp_path_factory.mktemp("image") / "image.ome.zarr"
+    data = values([count if d == "c" else 5 for d in dims], dtype, seed)
+    if spoilt and data.dtype.kind == "f":
+        data[..., 0, 0], data[..., 0, 1] = np.nan, np.inf
+    target = sink(path=str(path), levels=1, chunks=[2] * data.ndim).target(Meta(data.shape, dtype, tuple(dims)))
+    target.create()
+    for region in tiles(whole(data.shape), target.grain):
+        target.write(region, data[slices(region, whole(data.shape))])
+    target.finish()
+    ome = zarr.open_group(path, mode="r").attrs.asdict()["ome"]
+    if data.dtype.kind == "c":
+        assert "omero" not in ome
+        return
+    channels = np.moveaxis(data, dims.index("c"), 0) if "c" in dims else data[None]
+    assert len(ome["omero"]["channels"]) == len(channels)
+    for shown, one in zip(ome["omero"]["channels"], channels, strict=True):
+        window = shown["window"]
+        assert re.fullmatch("[0-9A-F]{6}", shown["color"])
+        assert window["min"] <= window["start"] < window["end"] <= window["max"]
+        finite = one[np.isfinite(one)]
+        if finite.min() < finite.max():
+            assert (window["start"], window["end"]) == (finite.min(), finite.max())
+        if dtype == "uint16":
+            assert (window["min"], window["max"]) == (0, 65535)
+
+
+def test_of_a_large_level_some_chunks_are_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(_channels, "LOOKED_AT", 100)
+    data = np.arange(3 * 40 * 40, dtype="int32").reshape(3, 40, 40)
+    target = sink(path=str(tmp_path / "a"), levels=1, chunks=[1, 10, 40]).target(
+        Meta(data.shape, "i4", ("c", "y", "x"))
+    )
+    target.create()
+    for region in tiles(whole(data.shape), target.grain):
+        target.write(region, data[slices(region, whole(data.shape))])
+    target.finish()
+    channels = zarr.open_group(tmp_path / "a", mode="r").attrs.asdict()["ome"]["omero"]["channels"]
+    assert [one["window"]["start"] for one in channels] == [0, 1600, 3200]
+    assert [one["window"]["end"] for one in channels] == [399, 1999, 3599]
+    assert [one["color"] for one in channels] == ["FF0000", "00FF00", "0000FF"]
 
 
 @pytest.mark.parametrize("rows", [1, 7, 2**18])
@@ -215,6 +267,10 @@ def test_readers_of_others_take_it(run):
     assert {axis["unit"] for axis in node.metadata["axes"]} == {"micrometer"}
     scales = [one[0]["scale"] for one in node.metadata["coordinateTransformations"]]
     assert scales == [[2 * 2**n, 0.5 * 2**n, 0.5 * 2**n] for n in range(4)]
+    smallest = group["3"][...]
+    assert node.metadata["contrast_limits"] == [[smallest.min(), smallest.max()]]
+    assert node.metadata["channel_names"] == ["0"]
+    assert node.metadata["colormap"] == [[[0, 0, 0], [1, 1, 1]]]
 
 
 def test_the_models_of_the_specification_take_it(run):
@@ -223,6 +279,8 @@ def test_the_models_of_the_specification_take_it(run):
     image = models.Image.from_zarr(zarr.open_group("out/image.ome.zarr", mode="r"))
     (multiscale,) = image.attributes.ome.multiscales
     assert [one.path for one in multiscale.datasets] == ["0", "1", "2", "3"]
+    channels = importlib.import_module("ome_zarr_models.common.omero").Omero(**image.attributes.ome.omero).channels
+    assert [one.color for one in channels] == ["FFFFFF"]
     second = multiscale.datasets[1].coordinateTransformations
     assert second[0].scale == [4, 1, 1]
     # The middle of the first window lies half an element behind the first element's.
