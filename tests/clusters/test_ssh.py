@@ -62,7 +62,7 @@ def test_a_worker_over_ssh_that_stops_is_replaced(server, tmp_path, monkeypatch)
     keys = {"kind": "ssh", "workers": 2, "threads": 1, "memory": "1GiB", "dashboard": False, "options": options}
     Path("over-ssh.yaml").write_text(yaml.safe_dump(keys))
     with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(hpcflow.run, "middle.yaml", cluster="over-ssh.yaml", deadline=8)
+        done = pool.submit(hpcflow.run, "middle.yaml", cluster="over-ssh.yaml", deadline=5)
         while not (notes := list(Path("runs").glob("middle/receipts/*/*.running"))):
             assert not done.done()
             time.sleep(0.01)

@@ -161,7 +161,7 @@ POISON = {
     "segfault": ((), "died 2 times"),
     "exit": ((), "died 2 times"),
     "allocate": (("--memory", "1500MiB"), r"MiB of memory"),
-    "hang": (("--deadline", 15), "had not ended after"),
+    "hang": (("--deadline", 8), "had not ended after"),
 }
 
 
