@@ -25,7 +25,7 @@ class Reach:
     """What an op reads, and what it then makes, to give one region of its output."""
 
     made: Region
-    """What the function returns: `out` or more; the evaluator trims it."""
+    """What the function returns, unless it trims: `out` or more; the evaluator trims it."""
     needs: tuple[Region | None, ...]
     """The region of each input; `None` where an input is not needed (and is not passed)."""
 
@@ -73,6 +73,11 @@ class Op:
     def uses_cores(self) -> bool:
         """Whether one block can keep all cores busy."""
         return "cores" in _parameters(self.function)
+
+    @property
+    def trims(self) -> bool:
+        """Whether the function returns no more than what is `kept` of its result."""
+        return "kept" in _parameters(self.function)
 
     @property
     def arity(self) -> tuple[int, int | None]:

@@ -1,8 +1,8 @@
 """Parameters of ops, sources, sinks and models: their types, and models of them from signatures.
 
 A function's keyword-only arguments are its parameters. Their annotations say what a flow may
-give; nothing is written twice. `xp`, `region`, `metas`, `reach` and `prepared` are filled in by the runner and are
-no parameters.
+give; nothing is written twice. `xp`, `region`, `metas`, `reach`, `kept`, `prepared` and `cores` are filled
+in by the runner and are no parameters.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hpcflow.meta import Meta
 from hpcflow.scalars import found, resolve
 
 T = TypeVar("T")
-INJECTED = frozenset({"xp", "region", "metas", "reach", "prepared", "cores"})
+INJECTED = frozenset({"xp", "region", "metas", "reach", "prepared", "cores", "kept"})
 
 
 class AxisMarker(Says):

@@ -60,7 +60,8 @@ def op(
         How far an element reaches: one number, one per axis, or one ``(before, behind)`` per
         axis; or a function ``(meta, **params)`` that gives this. The function gets the block
         with its halo, applies its own boundary `mode` (a parameter of this name) where the
-        array really ends, and returns a block of the same shape; the halo is then trimmed.
+        array really ends, and returns a block of the same shape; the halo is then trimmed. One
+        that names `kept`, a region within the block, returns that part alone.
     whole : str or callable, optional
         The parameter that names the axes, or a function ``(meta, **params)`` that gives the
         axes, which the op must see from end to end.

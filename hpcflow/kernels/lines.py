@@ -8,7 +8,7 @@ this order will do; but lines do not depend on each other, and so can be added u
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from hpcflow.kernels.fourier import PADS
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace
+from hpcflow.regions import Interval, Region, whole
 
 LEAST = 2**21
 """Elements; below, SciPy is done before the loop is compiled or loaded."""
@@ -34,78 +35,77 @@ def takes(x: Array | Meta) -> bool:
     return ALIKE and x.dtype.char in DTYPES and x.size >= LEAST
 
 
-def symmetric(x: Array, weights: Mapping[int, Array], *, modes: Sequence[str], xp: Namespace) -> Array | None:
+def symmetric(
+    x: Array, weights: Mapping[int, Array], *, modes: Sequence[str], xp: Namespace, kept: Region | None = None
+) -> Array | None:
     """Correlate along some axes, one after another; `None` where it is left to others.
 
     Parameters
     ----------
     x : array
     weights : mapping of int to array
-        By axis: of odd length, the same in both directions.
+        By axis, in rising order: of odd length, the same in both directions.
     modes : sequence of str
         What lies beyond the ends of every axis.
     xp : module
+    kept : Region, optional
+        The part of the result that is made: a halo along the axes still to come is filtered, one behind is not.
     """
     if xp is not np or not takes(x) or any(modes[axis] == "constant" for axis in weights):
         return None
+    kept = kept or whole(x.shape)
+    x = x[tuple(slice(None) if axis in weights else slice(*one) for axis, one in enumerate(kept))]
     for axis, window in weights.items():
-        places = np.pad(np.arange(x.shape[axis]), len(window) // 2, PADS[modes[axis]])  # type: ignore[call-overload]
-        out = np.empty(x.shape, x.dtype)
-        outer, inner = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
-        loop, rest = (_along, ()) if inner == 1 else (_across, (inner,))
-        shape = outer, x.shape[axis], *rest
-        _compiled(loop)(np.ascontiguousarray(x).reshape(shape), out.reshape(shape), window, places)
-        x = out
+        x = _filtered(np.ascontiguousarray(x), axis, window, PADS[modes[axis]], kept[axis])
     return x
 
 
-@lru_cache(maxsize=2)
-def _compiled(loop: Callable[..., None]) -> Any:
+def _filtered(x: Array, axis: int, weights: Array, pad: str, kept: Interval) -> Array:
+    """Correlate along one axis, for an interval of it."""
+    reach, n = len(weights) // 2, x.shape[axis]
+    first, stop = kept
+    outer, inner = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
+    out = np.empty((*x.shape[:axis], stop - first, *x.shape[axis + 1 :]), x.dtype)
+    if inner > 1:
+        places = np.pad(np.arange(n), reach, pad)[first : stop + 2 * reach]  # type: ignore[call-overload]
+        _loop()(x.reshape(-1), out.reshape(outer, stop - first, inner), weights, places * inner, n * inner)
+    else:
+        # Along the last axis a line's neighbour is the line itself, one element on.
+        lines = np.pad(x.reshape(outer, n), [(0, 0), (reach, reach)], pad)  # type: ignore[call-overload]
+        places = np.arange(first, first + 2 * reach + 1)
+        _loop()(lines.reshape(-1), out.reshape(outer, 1, stop - first), weights, places, n + 2 * reach)
+    return out
+
+
+@lru_cache(maxsize=1)
+def _loop() -> Any:
     import numba  # noqa: PLC0415  (a third of a second)
 
-    return numba.njit(nogil=True, cache=True, error_model="numpy")(loop)
+    return numba.njit(nogil=True, cache=True, error_model="numpy")(_added)
 
 
-# `places` says where each element of a line, and what lies beyond its ends, is found.
-def _across(x: Array, out: Array, weights: Array, places: Array) -> None:
-    """Along the middle of three axes: rows of the last one are added up."""
-    outer, n, inner = x.shape
+def _added(flat: Array, out: Array, weights: Array, places: Array, size: int) -> None:
+    """Add up lines of `flat`, which begin at `places`, for each line of `out`'s last axis.
+
+    For the next index of `out`'s first axis they begin `size` further on. Elements are taken in their own dtype:
+    compilers then know that two of them fit into 32 bits, of which they convert four at a time.
+    """
+    outer, n, inner = out.shape
     reach = weights.size // 2
     total = np.empty(CHUNK, np.float64)
     for b in range(outer):
         for i in range(n):
             for start in range(0, inner, CHUNK):
                 m = min(CHUNK, inner - start)
-                row, to = x[b, places[i + reach], start : start + m], out[b, i, start : start + m]
+                base = b * size + start
+                weight, middle = weights[reach], flat[base + places[i + reach] :][:m]
                 for j in range(m):
-                    total[j] = row[j] * weights[reach]
+                    total[j] = middle[j] * weight
                 for k in range(reach):
-                    near = x[b, places[i + k], start : start + m]
-                    far = x[b, places[i + 2 * reach - k], start : start + m]
+                    weight = weights[k]
+                    near, far = flat[base + places[i + k] :][:m], flat[base + places[i + 2 * reach - k] :][:m]
                     for j in range(m):
-                        total[j] += (np.int32(near[j]) + np.int32(far[j])) * weights[k]
+                        total[j] += (np.int32(near[j]) + np.int32(far[j])) * weight
+                to = out[b, i, start : start + m]
                 for j in range(m):
                     to[j] = total[j]
-
-
-def _along(x: Array, out: Array, weights: Array, places: Array) -> None:
-    """Along the last of two axes: each line, with what lies beyond its ends, is added to itself."""
-    outer, n = x.shape
-    reach = weights.size // 2
-    total = np.empty(CHUNK, np.float64)
-    line = np.empty(n + 2 * reach, np.int32)
-    for b in range(outer):
-        for i in range(line.size):
-            line[i] = x[b, places[i]]
-        for start in range(0, n, CHUNK):
-            m = min(CHUNK, n - start)
-            at = line[start : start + m + 2 * reach]
-            for j in range(m):
-                total[j] = at[reach + j] * weights[reach]
-            for k in range(reach):
-                near, far = at[k : k + m], at[2 * reach - k : 2 * reach - k + m]
-                for j in range(m):
-                    # Numba widens the sum to 64 bits, which most processors cannot convert several at a time.
-                    total[j] += np.int32(near[j] + far[j]) * weights[k]
-            for j in range(m):
-                out[b, start + j] = np.int32(total[j])

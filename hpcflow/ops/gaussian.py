@@ -11,6 +11,7 @@ from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
 from hpcflow.ops._windows import boundaries, check_lengths, filtered, filtering, native, planar, spread
 from hpcflow.parameters import Axes, Boundary, NonNegative, NonNegativeInt, PerAxis, Positive
+from hpcflow.regions import Region, whole
 from hpcflow.registry import op
 
 NARROW = 1e-15
@@ -44,6 +45,7 @@ def gaussian(
     truncate: Positive = 4.0,
     radius: PerAxis[NonNegativeInt] | None = None,
     axes: Axes = None,
+    kept: Region | None = None,
     xp: Namespace,
 ) -> Array:
     """Smooth with a Gaussian `sigma` elements wide, as `scipy.ndimage.gaussian_filter`.
@@ -73,19 +75,24 @@ def gaussian(
     smooth: {op: gaussian, of: plane, sigma: 2}
     """
     x = native(x)
+    kept = kept or whole(x.shape)
+    part = tuple(slice(*one) for one in kept)
     modes = boundaries(mode, axes, x.ndim)
     if not any(spread(order, axes, x.ndim, 0)):
         reach = depth(x, sigma=sigma, truncate=truncate, radius=radius, axes=axes)  # type: ignore[arg-type]
         sigmas = spread(sigma, axes, x.ndim, 0.0)
         weights = {axis: _weights(sigmas[axis], r) for axis, r in enumerate(reach) if sigmas[axis] > NARROW}
-        quick = lines.symmetric(x, weights, modes=modes, xp=xp) if weights else x
-        if quick is None:
-            quick = planes.separable(x, weights, modes=modes, cval=cval, origins=[0] * x.ndim, xp=xp)
+        if not weights:
+            return x[part]
+        quick = lines.symmetric(x, weights, modes=modes, kept=kept, xp=xp)
         if quick is not None:
             return quick
+        quick = planes.separable(x, weights, modes=modes, cval=cval, origins=[0] * x.ndim, xp=xp)
+        if quick is not None:
+            return quick[part]
     ndimage = companion(xp, "ndimage")
     # With a sigma of 0 an axis is left alone: this does what `axes` does, in every release.
-    return ndimage.gaussian_filter(
+    smooth = ndimage.gaussian_filter(
         x,
         spread(sigma, axes, x.ndim, 0.0),
         order=spread(order, axes, x.ndim, 0),
@@ -94,6 +101,7 @@ def gaussian(
         truncate=truncate,
         **({} if radius is None else {"radius": spread(radius, axes, x.ndim, None)}),
     )
+    return smooth[part]
 
 
 def _weights(sigma: float, radius: int) -> Array:

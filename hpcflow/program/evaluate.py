@@ -123,24 +123,25 @@ class _Run:
 
     def step(self, step: Step) -> None:
         """Run one step."""
-        reach = self.bounds.reaches[step.name]
+        reach, op = self.bounds.reaches[step.name], self.program.ops[step.name]
         metas = self.program.metas
+        asked = self.bounds.asked[step.name]
+        region = asked if op.trims and contains(reach.made, asked) else reach.made
         arrays = [self.take(name, need) for name, need in zip(step.of, reach.needs, strict=True) if need is not None]
         try:
-            given = {"reach": reach, "prepared": step.prepared, "cores": self.threads}
+            kept = tuple((a - o, b - o) for (a, b), (o, _) in zip(region, reach.made, strict=True))
+            given = {"reach": reach, "kept": kept, "prepared": step.prepared, "cores": self.threads}
             of = [metas[name] for name in step.of]
-            if 0 in shape_of(reach.made):
+            if 0 in shape_of(region):
                 # Not every library takes an array without elements.
-                result = self.xp.empty(shape_of(reach.made), step.meta.dtype)
+                result = self.xp.empty(shape_of(region), step.meta.dtype)
             else:
-                result = self.program.ops[step.name](arrays, step.params, self.xp, metas=of, **given)
+                result = op(arrays, step.params, self.xp, metas=of, **given)
         except Exception as error:
             raise StepError(step.name, _words(error)) from error
-        if result.shape != shape_of(reach.made):
-            raise StepError(
-                step.name, f"expected `{step.op}` to return shape {shape_of(reach.made)}, found {result.shape}"
-            )
-        self.held[step.name] = reach.made, result
+        if result.shape != shape_of(region):
+            raise StepError(step.name, f"expected `{step.op}` to return shape {shape_of(region)}, found {result.shape}")
+        self.held[step.name] = region, result
         lap(step.name)
 
     def take(self, name: str, need: Region) -> Array:

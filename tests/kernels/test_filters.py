@@ -60,20 +60,25 @@ def test_gaussian_along_all_axes(x, sigma, mode):
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.integers(1, 40), min_size=1, max_size=3), st.sampled_from(["u2", "i1"]), st.floats(0.3, 4),
-    st.sampled_from([*MODES, "wrap"]), st.booleans(), st.integers(0, 99),
+    st.sampled_from([*MODES, "wrap"]), st.booleans(), st.integers(0, 99), st.data(),
 )  # fmt: skip
-def test_integers_are_cut_off_as_in_scipy(shape, dtype, sigma, mode, flat, seed):  # noqa: PLR0917  (drawn)
+def test_integers_are_cut_off_as_in_scipy(shape, dtype, sigma, mode, flat, seed, data):  # noqa: PLR0917  (drawn)
     info = np.iinfo(dtype)
     x = np.random.default_rng(seed).integers(info.min, info.max, [1] * len(shape) if flat else shape, dtype)
     x = np.array(np.broadcast_to(x, shape))
     reach = int(4 * sigma + 0.5)
+    axes = sorted(data.draw(st.sets(st.integers(0, len(shape) - 1), min_size=1)))
+    kept = [sorted(data.draw(st.tuples(st.integers(0, n - 1), st.integers(1, n)))) for n in shape]
+    kept = tuple((a, max(b, a + 1)) for a, b in kept) if data.draw(st.booleans()) else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "LEAST", 0)
-        weights = {axis: _weights(sigma, reach) for axis in range(len(shape))}
-        got = lines.symmetric(x, weights, modes=[mode] * len(shape), xp=np)
+        weights = {axis: _weights(sigma, reach) for axis in axes}
+        got = lines.symmetric(x, weights, modes=[mode] * len(shape), kept=kept, xp=np)
     assert (got is None) == (mode == "constant" or not lines.ALIKE)
     if got is not None:
-        np.testing.assert_array_equal(got, ndi.gaussian_filter(x, sigma, mode=mode), strict=True)
+        part = tuple(slice(*one) for one in kept or [(None,)])
+        expected = ndi.gaussian_filter(x, [sigma if axis in axes else 0 for axis in range(len(shape))], mode=mode)
+        np.testing.assert_array_equal(got, expected[part], strict=True)
 
 
 @settings(deadline=None, max_examples=60)
