@@ -53,28 +53,32 @@ class Cache:
     def __init__(self, root: Path, limit: int) -> None:
         self.root = root
         self.limit = limit
+        self._root = str(root)  # paths as text: there are several for each file that is fetched
         self._added = 0
         for name in ("objects", "urls", "parts", "hosts"):
             (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._made: set[str] = set()
+        for digit in "0123456789abcdef":
+            (root / "objects" / digit).mkdir(exist_ok=True)
+            (root / "urls" / digit).mkdir(exist_ok=True)
 
     def object(self, sha256: str) -> Path:
         """Where a body with this hash lies, if it is here."""
-        return self.root / "objects" / sha256[0] / sha256
+        return Path(f"{self._root}/objects/{sha256[0]}/{sha256}")
 
-    def part(self, key: str) -> Path:
+    def part(self, key: str) -> str:
         """Where a body is gathered."""
-        return self.root / "parts" / key
+        return f"{self._root}/parts/{key}"
 
     @property
     def locks(self) -> str:
         """The file in which whoever fetches a URL holds its lock."""
-        return f"{self.root}/parts.lock"
+        return f"{self._root}/parts.lock"
 
     def entry(self, key: str) -> Entry | None:
         """What a URL gave, if its body is here still."""
         try:
-            entry = Entry(**json.loads(self._url(key).read_bytes()))
+            with open(self._url(key), "rb", buffering=0) as file:  # noqa: PTH123
+                entry = Entry(**json.loads(file.read()))
             status = self.object(entry.sha256).stat()
             if status.st_size == entry.bytes:
                 self.used(entry.sha256, status)
@@ -89,13 +93,15 @@ class Cache:
 
     def remember(self, key: str, entry: Entry) -> None:
         """Take note of what a URL gave."""
-        path = self._url(key)
-        self._folder(path.parent)
         with suppress(OSError):
-            path.write_text(json.dumps(vars(entry)))  # one torn by a crash is no JSON
+            handle = os.open(self._url(key), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            try:
+                os.write(handle, json.dumps(vars(entry)).encode())  # one torn by a crash is no JSON
+            finally:
+                os.close(handle)
 
-    def _url(self, key: str) -> Path:
-        return self.root / "urls" / key[0] / key
+    def _url(self, key: str) -> str:
+        return f"{self._root}/urls/{key[0]}/{key}"
 
     def take(self, part: Path, sha256: str, size: int) -> bool:
         """Move a whole body in; whether it is small enough to be kept."""
@@ -103,7 +109,7 @@ class Cache:
             part.replace(self._place(sha256, size))
         return size <= self.limit
 
-    def add(self, body: bytes, sha256: str) -> bool:
+    def add(self, body: bytes | bytearray, sha256: str) -> bool:
         """Write a whole body in; whether it is small enough to be kept."""
         if len(body) <= self.limit:
             replace_with(self._place(sha256, len(body)), body)
@@ -128,14 +134,7 @@ class Cache:
 
     def _place(self, sha256: str, size: int) -> Path:
         self._added += size
-        path = self.object(sha256)
-        self._folder(path.parent)
-        return path
-
-    def _folder(self, path: Path) -> None:
-        if str(path) not in self._made:
-            path.mkdir(parents=True, exist_ok=True)
-            self._made.add(str(path))
+        return self.object(sha256)
 
     def forget(self, sha256: str) -> None:
         """Drop a body."""
@@ -183,16 +182,19 @@ def _files(folder: Path) -> list[tuple[float, int, str]]:
     return found
 
 
-def replace_with(path: Path, body: bytes, *, sync: bool = False) -> None:
+def replace_with(path: Path, body: bytes | bytearray, *, sync: bool = False) -> None:
     """Write a file under a temporary name and rename it; `sync` has it on disk before that."""
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
-        with os.fdopen(handle, "wb", buffering=0) as file:
+        # Not through a file object: each call into the system lets another thread go first.
+        try:
             view = memoryview(body)
             while view:
-                view = view[file.write(view) :]
+                view = view[os.write(handle, view) :]
             if sync:
                 os.fsync(handle)
+        finally:
+            os.close(handle)
         os.replace(part, path)  # noqa: PTH105
     except BaseException:
         with suppress(FileNotFoundError):

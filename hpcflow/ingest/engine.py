@@ -25,8 +25,8 @@ from hpcflow.ingest.web import Closed, NotModified, Target, Web
 from hpcflow.secrets import redact, reveal
 
 T = TypeVar("T")
-DISK_THREADS = 32
-"""They mostly wait: for a body to be on disk."""
+DISK_THREADS = 8
+"""They mostly wait, for a body to be on disk; more of them would only contend for the interpreter."""
 AHEAD = 2048
 """Items under way or waiting for their turn, a host's gate or their next try."""
 
@@ -185,14 +185,11 @@ class Engine:
             if part.left():
                 await self._disk(part.resume)
             try:
-                entry = await self._try(item, part, known, to, got)
+                await self._try(item, part, known, to, got)
             except BaseException:
                 with suppress(OSError):
                     part.rest()
                 raise
-            await self._disk(self.cache.remember, name, entry)
-            if got.path is None:
-                got.path = self.cache.object(entry.sha256)
 
     async def _there(self, sha256: str, to: Path, got: Got) -> bool:
         try:
@@ -218,7 +215,7 @@ class Engine:
         got.status, got.sha256, got.bytes, got.path = "cached", sha256, size, to or source
         return True
 
-    async def _try(self, item: Item, part: Part, known: Entry | None, to: Path | None, got: Got) -> Entry:
+    async def _try(self, item: Item, part: Part, known: Entry | None, to: Path | None, got: Got) -> None:
         """Try until the body is whole and right, or no other try would help."""
         failures = 0
         while True:
@@ -226,12 +223,16 @@ class Engine:
             try:
                 if await self._once(item, part, known, got):
                     try:
-                        return await self._keep(item, part, to, got)
+                        # All that a body asks of the disk in one go: each change of threads costs.
+                        size = await self._disk(self._store, item.sha256, part, to, got)
                     finally:
                         self._room.release()
+                    self.received += size
+                    return
                 assert known is not None
                 if await self._deliver(known.sha256, to, got):
-                    return replace(known, asked=time())
+                    await self._disk(self.cache.remember, part.key, replace(known, asked=time()))
+                    return
                 known = None
             except Failure as failure:
                 if not failure.again or got.tries > self.settings.retries:
@@ -304,21 +305,14 @@ class Engine:
         except TimeoutError:
             raise Failure(f"not done after {self.settings.timeout:g} s", again=True) from None
 
-    async def _keep(self, item: Item, part: Part, to: Path | None, got: Got) -> Entry:
-        """Put a whole body where it belongs.
+    def _store(self, expected: str | None, part: Part, to: Path | None, got: Got) -> int:
+        """Put a whole body where it belongs, take note of what its URL gave, and return its size; blocking.
 
         Raises
         ------
         Failure
             Where it is not the one that the list says.
         """
-        version, size = part.version, part.size
-        got.sha256 = await self._disk(self._store, item.sha256, part, to)
-        got.status, got.bytes, got.path, got.reason = "ok", size, to, None
-        self.received += size
-        return Entry(got.sha256, size, version.etag, version.modified, time())
-
-    def _store(self, expected: str | None, part: Part, to: Path | None) -> str:
         body, sha256 = part.whole()
         if expected is not None and sha256 != expected:
             part.drop()
@@ -334,9 +328,13 @@ class Engine:
                 part.drop()
                 raise Failure("what was written to disk is not what came", again=True)
             self.cache.share(to, sha256, part.size)
+        size, version = part.size, part.version
+        self.cache.remember(part.key, Entry(sha256, size, version.etag, version.modified, time()))
         if part.in_file:
             part.drop()
-        return sha256
+        got.status, got.bytes, got.sha256, got.reason = "ok", size, sha256, None
+        got.path = to or self.cache.object(sha256)
+        return size
 
 
 def _url_of(item: Item) -> str:

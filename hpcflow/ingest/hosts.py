@@ -20,7 +20,7 @@ from hpcflow.ingest.locks import give, take
 from hpcflow.ingest.urls import key
 
 MOST_SLOTS = 4096
-KEPT = 0.2
+KEPT = 0.5
 """Seconds for which a slot may go from request to request before others get at it."""
 GLANCE = 0.004
 """Seconds between looks at whether another process has closed a gate: less than a request is on its way."""

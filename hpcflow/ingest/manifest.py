@@ -26,6 +26,7 @@ NOTES = b"hpcflow"
 """The key, in the manifest's metadata, of what trying failed items again takes: name and SHA-256 by row."""
 ROWS = 4096
 ROWS_WRITTEN = 2**15
+ENCODED = json.JSONEncoder(separators=(",", ":")).encode
 FLUSHED = 0.5
 """Seconds for which rows may wait to be written."""
 
@@ -94,7 +95,7 @@ class Folder:
     def add(self, row: Row) -> None:
         """Take a row down."""
         record = {**vars(row.result), "index": row.index, "name": row.name, "expected": row.expected}
-        self._journal.write(json.dumps(record, separators=(",", ":")).encode("utf-8", "replace") + b"\n")
+        self._journal.write(ENCODED(record).encode("utf-8", "replace") + b"\n")
         # What a kill loses of it is in the cache still.
         if monotonic() - self._flushed > FLUSHED:
             self._journal.flush()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,14 +51,27 @@ class Start:
 class Part:
     """A body on its way."""
 
-    def __init__(self, path: Path, buffer: int) -> None:
-        self._path = path
-        self._notes = path.with_name(f"{path.name}.json")
+    def __init__(self, path: str, buffer: int) -> None:
+        self._name = path
         self._limit = buffer
         self._buffer = bytearray()
         self._flushed = 0
         self._digest = hashlib.sha256()
         self.version = Version()
+
+    @property
+    def path(self) -> Path:
+        """The file, where there is one."""
+        return Path(self._name)
+
+    @property
+    def key(self) -> str:
+        """The name of its URL in the cache."""
+        return self._name.rpartition("/")[2]
+
+    @property
+    def _notes(self) -> Path:
+        return Path(f"{self._name}.json")
 
     @property
     def size(self) -> int:
@@ -69,14 +83,9 @@ class Part:
         """Whether it was too large to wait in memory."""
         return self._flushed > 0
 
-    @property
-    def path(self) -> Path:
-        """The file, where there is one."""
-        return self._path
-
     def left(self) -> bool:
         """Whether an earlier run has left something."""
-        return self._notes.exists()
+        return os.path.exists(f"{self._name}.json")  # noqa: PTH110  (asked for every URL)
 
     def resume(self) -> None:
         """Take up what an earlier run has left; blocking."""
@@ -86,7 +95,7 @@ class Part:
             version = Version(**notes)
             # What was never synced may be torn since the machine went down.
             if version.validator and boot == _boot():
-                with self._path.open("rb") as file:
+                with self.path.open("rb") as file:
                     self._digest = hashlib.file_digest(file, "sha256")
                     self._flushed = file.tell()
                 self.version = version
@@ -98,7 +107,7 @@ class Part:
     def begin(self, version: Version) -> None:
         """Start over with this version."""
         if self._flushed:
-            self._path.write_bytes(b"")
+            self.path.write_bytes(b"")
         self._buffer.clear()
         self._flushed = 0
         self._digest = hashlib.sha256()
@@ -113,10 +122,10 @@ class Part:
     def flush(self) -> None:
         """Write what waits in memory."""
         if not self._flushed:
-            self._path.unlink(missing_ok=True)  # before there are notes that are not about it
+            self.path.unlink(missing_ok=True)  # before there are notes that are not about it
         if not self._flushed and self.version.validator:
             replace_with(self._notes, json.dumps({**asdict(self.version), "boot": _boot()}).encode())
-        with self._path.open("ab" if self._flushed else "wb", buffering=0) as file:
+        with self.path.open("ab" if self._flushed else "wb", buffering=0) as file:
             view = memoryview(self._buffer)
             while view:
                 view = view[file.write(view) :]
@@ -124,14 +133,13 @@ class Part:
         self._flushed += len(self._buffer)
         self._buffer = bytearray()
 
-    def whole(self) -> tuple[bytes | None, str]:
+    def whole(self) -> tuple[bytearray | None, str]:
         """The body, or `None` where it is in the file; and its SHA-256. Blocking."""
         if self._flushed:
             if self._buffer:
                 self.flush()
             return None, self._digest.hexdigest()
-        body = bytes(self._buffer)
-        return body, hashlib.sha256(body).hexdigest()
+        return self._buffer, hashlib.sha256(self._buffer).hexdigest()
 
     def rest(self) -> None:
         """Keep what may be continued, on disk, and drop what may not; blocking."""
@@ -147,7 +155,7 @@ class Part:
         self._flushed = 0
         self._digest = hashlib.sha256()
         self.version = Version()
-        for path in (self._path, self._notes):
+        for path in (self.path, self._notes):
             with suppress(FileNotFoundError):
                 path.unlink()
 

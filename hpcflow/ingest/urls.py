@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from pathlib import PurePosixPath
+from os.path import splitext
 from urllib.parse import unquote, urlsplit
 
 from hpcflow.secrets import REFERENCE, redact
@@ -69,7 +69,7 @@ def key(url: str) -> str:
 def extension(url: str) -> str:
     """The ending of the file that a URL names, if it is a plain one: `.jpg`."""
     try:
-        found = PurePosixPath(unquote(urlsplit(url).path)).suffix
+        found = splitext(unquote(urlsplit(url).path).rstrip("/"))[1]  # noqa: PTH122  (for every URL: text is faster)
     except ValueError:
         return ""
     return found.lower() if EXTENSION.fullmatch(found) else ""

@@ -98,7 +98,7 @@ class Web:
                 auto_decompress=False,
                 trace_configs=[trace],
                 # What one answer may pile up before it is taken.
-                read_bufsize=2**16,
+                read_bufsize=2**17,
                 # Encoded bodies cannot be taken up in the middle.
                 headers={"Accept-Encoding": "identity", "User-Agent": "hpcflow"},
             )
@@ -252,7 +252,11 @@ def _version(answer: aiohttp.ClientResponse, encoding: str) -> Version:
     if encoding not in ("", "identity"):
         return Version()
     modified = headers.get("Last-Modified", "")
-    return Version(headers.get("ETag", ""), modified, answer.content_length, _before(modified, headers.get("Date", "")))
+    etag = headers.get("ETag", "")
+    weak = not etag or etag.startswith("W/")
+    # Dates take a while to read: only where they are all that there is.
+    dated = weak and bool(modified) and _before(modified, headers.get("Date", ""))
+    return Version(etag, modified, answer.content_length, dated)
 
 
 def _before(modified: str, date: str) -> bool:
