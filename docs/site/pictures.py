@@ -15,11 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 import hpcflow
 from hpcflow.errors import HpcflowError, Mismatch
-from hpcflow.meta import Meta
+from hpcflow.sampling import pixels
 from hpcflow.spec.catalog import Entry
-from hpcflow.viewing.draw import fitted, pixels, resized
-from hpcflow.viewing.look import ArrayView
-from hpcflow.viewing.sample import Sample
+from hpcflow.viewing.draw import fitted, resized
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 SIDE, GAP, LINE = 256, 16, 22
@@ -151,8 +149,7 @@ def tile(array: np.ndarray) -> Image.Image:
         array = np.concatenate(list(array), axis=1)
     if array.dtype.kind == "c":
         array = np.log1p(np.abs(np.fft.fftshift(array)))
-    view = ArrayView("", Meta(array.shape, array.dtype), "", Sample(array, (), (1, 1)))
-    image = pixels(view)
+    image = pixels(array)
     return Image.fromarray(resized(image, *fitted(image.shape, SIDE, SIDE)))
 
 

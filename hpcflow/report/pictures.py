@@ -1,6 +1,6 @@
 """What a run has made, at a glance: a plane and a histogram, labelled photos, the first rows.
 
-Reads little: a plane where that is small, else its middle; the first rows of a table.
+Reads little: a plane, of a large one its middle; the first rows of a table.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from typing import Any
 
 import numpy as np
 
+from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.report.diagram import shape
+from hpcflow.sampling import Opened, Sample, pixels, sample
 
 MOST = 12
 """Outputs that are shown."""
-PLANE = 2**25
-"""Bytes of a plane that are decoded."""
+PLANE = 2**26
+"""Bytes that are decoded for a picture, but one chunk in any case."""
+CHUNKS = 512
+"""Chunks that are decoded for a picture: to open each takes a millisecond, however small it is."""
 SIDE = 512
 """Pixels of a picture's longer side."""
-SAMPLE = 2**18
-"""Elements that a histogram is made of."""
 BINS = 96
 ROWS = 8
 PHOTOS = 12
@@ -88,81 +90,44 @@ def array(lazy: Any) -> dict[str, Any]:
     Parameters
     ----------
     lazy : array
-        Anything with `shape`, `dtype` and slices; only a part of it is read.
+        A mapped file, or an array of Zarr; only a part of it is read.
     """
     if lazy.dtype.names or lazy.dtype.kind not in "biufc" or not prod(lazy.shape):
         return {}
-    index, where = _plane(lazy)
-    values = np.asarray(lazy[index])
-    values = np.abs(values) if values.dtype.kind == "c" else values
-    shown: dict[str, Any] = _histogram(values) if values.size > 1 else {"text": str(values.reshape(-1)[0])}
-    if values.ndim >= 2:
-        shown |= {"image": _encoded(_pixels(values)), "caption": where}
+    # Neither kind of file says for sure which axis holds colours.
+    colours = lazy.ndim > 2 and lazy.shape[-1] in (3, 4)
+    dims = (*[None] * (lazy.ndim - 1), "channel") if colours else ()
+    chunks = None if isinstance(lazy, np.ndarray) else lazy.chunks
+    opened = Opened(lazy, Meta(lazy.shape, lazy.dtype, dims), chunks)
+    most = min(PLANE, CHUNKS * prod(chunks or (PLANE,)) * lazy.dtype.itemsize)
+    seen = sample(opened, SIDE if lazy.ndim > 1 else SIDE**2, decoded=most, spread=False)
+    single = seen.picture.reshape(-1)
+    shown: dict[str, Any] = {"text": str(single[0])} if single.size == 1 else _histogram(seen.values)
+    if lazy.ndim > 1:
+        shown |= {"image": _encoded(pixels(seen.picture)), "caption": _where(seen)}
     return shown
 
 
-def _plane(lazy: Any) -> tuple[tuple[Any, ...], str]:
-    """The middle plane, or as much of its middle as may be read; in words, too."""
-    extents = tuple(lazy.shape)
-    colours = 1 if len(extents) > 2 and extents[-1] in (3, 4) else 0
-    last = len(extents) - colours
-    index: list[Any] = [n // 2 for n in extents[: max(last - 2, 0)]]
-    words = [f"plane {', '.join(map(str, index))}"] if index else []
-    chunks = getattr(lazy, "chunks", None) or (1,) * len(extents)
-    plane = extents[len(index) : last]
-    # A view of a mapped file costs only the rows that are looked at.
-    each = lazy.dtype.itemsize * (extents[-1] if colours else 1)
-    part = [(0, n) for n in plane]
-    while not isinstance(lazy, np.memmap) and prod(b - a for a, b in part) * each > PLANE:
-        longest = max(range(len(part)), key=lambda i: part[i][1] - part[i][0])
-        part[longest] = _half(*part[longest], chunks[len(index) + longest])
-        if part[longest][1] - part[longest][0] <= chunks[len(index) + longest]:
-            break
-    if part != [(0, n) for n in plane]:
-        words.append(f"its middle, {', '.join(f'{a}:{b}' for a, b in part)}")
-    step = max(1, *(-(-(b - a) // SIDE) for a, b in part)) if len(plane) > 1 else 1
-    index += [slice(a, b, step) for a, b in part]
-    return tuple(index), ", ".join(words)
-
-
-def _half(start: int, stop: int, chunk: int) -> tuple[int, int]:
-    """The middle half of an interval, in whole chunks."""
-    quarter = (stop - start) // 4 // chunk * chunk
-    return start + quarter, max(start + chunk + quarter, stop - quarter - (stop - start) % chunk)
+def _where(seen: Sample) -> str:
+    read, there = seen.chunks
+    words = [f"plane {', '.join(map(str, seen.index))}"] if seen.index else []
+    return ", ".join(words + ([f"the middle {read:,} of its {there:,} chunks"] if read < there else []))
 
 
 def _histogram(values: Array) -> dict[str, Any]:
-    flat = values.reshape(-1)
-    flat = np.asarray(flat[:: max(1, flat.size // SAMPLE)], np.float64)
-    finite = flat[np.isfinite(flat)]
-    if not finite.size:
+    if not values.size:
         return {"text": "no finite value"}
-    low, high = float(finite.min()), float(finite.max())
-    counts, _ = np.histogram(finite, BINS, (low, high if high > low else low + 1))
+    counts, _ = np.histogram(values, BINS)
     heights = counts / counts.max() * 100
     bars = "".join(f"M{i} 100V{100 - h:.1f}h.9V100Z" for i, h in enumerate(heights) if h)
     drawn = f'<svg viewBox="0 0 {BINS} 100" preserveAspectRatio="none" role="img"><path d="{bars}"/></svg>'
-    return {"histogram": drawn, "low": f"{low:.6g}", "high": f"{high:.6g}"}
+    return {"histogram": drawn, "low": f"{values.min():.6g}", "high": f"{values.max():.6g}"}
 
 
-def _pixels(values: Array) -> Array:
-    """Bytes, from the least to the greatest but for half a percent at either end."""
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype == bool:
-        return np.where(values, np.uint8(255), np.uint8(0))
-    numbers = np.asarray(values, np.float32)
-    finite = numbers[np.isfinite(numbers)]
-    low, high = np.percentile(finite[:: max(1, finite.size // SAMPLE)], (0.5, 99.5)) if finite.size else (0, 1)
-    with np.errstate(all="ignore"):
-        scaled = np.clip((numbers - np.float32(low)) * np.float32(255 / ((high - low) or 1.0)), 0, 255)
-    return np.where(np.isnan(scaled), np.float32(0), scaled).astype(np.uint8)
-
-
-def _encoded(pixels: Array) -> str:
+def _encoded(colours: Array) -> str:
     from PIL import Image  # noqa: PLC0415
 
-    return _shown(Image.fromarray(np.ascontiguousarray(pixels)), SIDE)
+    return _shown(Image.fromarray(np.ascontiguousarray(colours)), SIDE)
 
 
 def _drawn(path: Path) -> dict[str, Any]:

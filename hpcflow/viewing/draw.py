@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpcflow.namespace import Array
+from hpcflow.sampling import pixels
 from hpcflow.viewing.look import CELL, ArrayView, TableView, TextView, View
 
 COLUMNS, LINES = 80, 30
@@ -74,22 +75,6 @@ def _grid(view: TableView) -> RenderableType:
     return table
 
 
-def pixels(view: ArrayView) -> Array:
-    """The sample as colours, ``(y, x, 3)`` bytes: the least value black, the greatest white.
-
-    Bytes with colours are taken as they are.
-    """
-    picture = view.sample.picture
-    if picture.ndim == 3 and picture.dtype == np.uint8:
-        return picture[..., :3]
-    real = np.asarray(np.abs(picture) if picture.dtype.kind == "c" else picture, np.float64)
-    low, high = (view.values.min(), view.values.max()) if view.values.size else (0.0, 1.0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        shares = np.nan_to_num((real - low) / ((high - low) or 1.0), nan=0.0)
-    grey = np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
-    return grey[..., :3] if grey.ndim == 3 else np.repeat(grey[..., None], 3, axis=2)
-
-
 def resized(image: Array, width: int, height: int) -> Array:
     """The picture at another size: means where it shrinks, larger dots where it grows."""
     from PIL import Image  # noqa: PLC0415
@@ -107,7 +92,7 @@ def fitted(shape: Sequence[int], wide: int, high: int) -> tuple[int, int]:
 
 def thumbnail(view: ArrayView, console: Console) -> Text:
     """The sample in half blocks, two pixels in each; in shades where there are no colours."""
-    image = pixels(view)
+    image = pixels(view.sample.picture)
     width, height = fitted(image.shape, min(console.width, COLUMNS), 2 * LINES)
     small = resized(image, width, height + height % 2)
     text = Text()
@@ -146,7 +131,7 @@ def save(view: ArrayView, path: str) -> None:
     """Draw the look at an array as a PNG: the picture, its histogram, the facts."""
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
 
-    image = pixels(view)
+    image = pixels(view.sample.picture)
     width, height = fitted(image.shape, WIDE, WIDE) if image.size else (WIDE, 1)
     font: Any = ImageFont.load_default(14)
     lines = [view.path, *(f"{name}: {text}" for name, text in view.facts)]

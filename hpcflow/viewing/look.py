@@ -15,8 +15,8 @@ from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.registry import function
+from hpcflow.sampling import Sample, channels, sample
 from hpcflow.sizes import show_size
-from hpcflow.viewing.sample import Sample, channels, sample
 
 BINS = 64
 TEXT = 4096
@@ -40,10 +40,7 @@ class ArrayView:
     @cached_property
     def values(self) -> Array:
         """The finite numbers of the sample; of complex ones the magnitudes."""
-        picture = self.sample.picture
-        real = np.abs(picture) if picture.dtype.kind == "c" else picture
-        flat = np.asarray(real, np.float64).ravel()
-        return flat[np.isfinite(flat)]
+        return self.sample.values
 
     @cached_property
     def histogram(self) -> tuple[Array, Array]:
@@ -55,7 +52,7 @@ class ArrayView:
     def facts(self) -> list[tuple[str, str]]:
         """What there is to say in words."""
         read, there = self.sample.chunks
-        plane = "".join(f"{n or axis}={i} " for axis, (n, i) in enumerate(zip(self.meta.dims, self.sample.index)))  # noqa: B905  (the plane's own axes follow)
+        plane = " ".join(f"{n or axis}={i}" for axis, (n, i) in enumerate(zip(self.meta.dims, self.sample.index)))  # noqa: B905  (the plane's own axes follow)
         taken = " x ".join(map(str, self.sample.picture.shape[:2])) + " elements"
         part = f", from {read:,} of {there:,} chunks" if read < there else ""
         facts = [
