@@ -43,6 +43,9 @@ Memory = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="Budget of the run on this machine, or of each worker on others."),
 ]
+MaxBad = Annotated[
+    str, typer.Option(metavar="FRACTION|N", help="Items that may be bad before it fails, such as 5 or 10%.")
+]
 RunDir = Annotated[
     str | None, typer.Option(metavar="DIR", help="Where the report and what a resumed run needs go. [runs/<flow>]")
 ]

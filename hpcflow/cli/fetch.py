@@ -7,18 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from hpcflow.cli._shared import Debug, Directory, Json, Quiet, app, errors, option, print_json, work_in
+from hpcflow.cli._shared import Debug, Directory, Json, MaxBad, Quiet, app, errors, option, print_json, work_in
 from hpcflow.sizes import parse_share, parse_size
+
+Urls = Annotated[
+    str | None,
+    typer.Argument(metavar="LIST", help="A text, CSV or Parquet file of URLs; its URL; s3://bucket/*.jpg; one URL."),
+]
+AllowPrivate = Annotated[bool, typer.Option("--allow-private", help="Follow redirects to private addresses.")]
 
 
 @app.command()
 def fetch(
-    urls: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="LIST", help="A text, CSV or Parquet file of URLs; its URL; s3://bucket/*.jpg; one URL."
-        ),
-    ] = None,
+    urls: Urls = None,
     *,
     to: Annotated[str | None, typer.Option(metavar="DIR", help="Where the files and manifest.parquet go.")] = None,
     retry: Annotated[str | None, typer.Option(metavar="MANIFEST", help="Fetch only what failed before.")] = None,
@@ -26,13 +27,11 @@ def fetch(
     per_host: Annotated[int, typer.Option(metavar="N", min=1, help="Requests at once to one host.")] = 32,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.01, help="For one try in all.")] = 60.0,
     retries: Annotated[int, typer.Option(metavar="N", min=0, help="More tries after the first.")] = 4,
-    max_bad: Annotated[str, typer.Option(metavar="FRACTION|N", help="Items that may fail, such as 5 or 10%.")] = "0",
+    max_bad: MaxBad = "0",
     max_bytes: Annotated[str, typer.Option(metavar="SIZE", help="The largest body, also decompressed.")] = "1GiB",
     cache: Annotated[str | None, typer.Option(metavar="DIR", help="The cache. [the user's cache folder]")] = None,
     cache_size: Annotated[str, typer.Option(metavar="SIZE", help="How large the cache may grow.")] = "10GiB",
-    allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="Follow redirects to private addresses.")
-    ] = False,
+    allow_private: AllowPrivate = False,
     quiet: Quiet = False,
     directory: Directory = None,
     as_json: Json = False,

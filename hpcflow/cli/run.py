@@ -14,6 +14,7 @@ from hpcflow.cli._shared import (
     Directory,
     FlowFile,
     Json,
+    MaxBad,
     Memory,
     Params,
     Quiet,
@@ -30,6 +31,18 @@ from hpcflow.cli._shared import (
 )
 from hpcflow.sizes import parse_share, parse_size
 
+Fresh = Annotated[bool, typer.Option("--fresh", help="Compute everything anew.")]
+Dashboard = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Where Dask's dashboard listens. [127.0.0.1:8787]")
+]
+NoDashboard = Annotated[bool, typer.Option("--no-dashboard", help="Start no dashboard.")]
+Retries = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Tries after the first, where a disk or a server fails.")
+]
+Deadline = Annotated[
+    float | None, typer.Option(metavar="SECONDS", min=0.1, help="The longest that one block may take.")
+]
+
 
 @app.command()
 def run(
@@ -41,21 +54,12 @@ def run(
     threads: Threads = None,
     memory: Memory = None,
     run_dir: RunDir = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Compute everything anew.")] = False,
-    max_bad: Annotated[
-        str,
-        typer.Option(metavar="FRACTION|N", help="Bad items to set apart before the run fails, such as 5 or 10%."),
-    ] = "0",
-    dashboard: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Where Dask's dashboard listens. [127.0.0.1:8787]")
-    ] = None,
-    no_dashboard: Annotated[bool, typer.Option("--no-dashboard", help="Start no dashboard.")] = False,
-    retries: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Tries after the first, where a disk or a server fails.")
-    ] = 3,
-    deadline: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0.1, help="The longest that one block may take.")
-    ] = None,
+    fresh: Fresh = False,
+    max_bad: MaxBad = "0",
+    dashboard: Dashboard = None,
+    no_dashboard: NoDashboard = False,
+    retries: Retries = 3,
+    deadline: Deadline = None,
     quiet: Quiet = False,
     directory: Directory = None,
     as_json: Json = False,
