@@ -44,7 +44,7 @@ def write_project(folder: Path) -> None:
     there = [name for name in FILES if (folder / name).exists() or (folder / name).is_symlink()]
     if there:
         raise Mismatch(
-            f"expected a folder without {' and '.join(f'`{name}`' for name in there)}, found `{folder}` with it",
+            f"expected none of the project's files in `{folder}`, found {', '.join(f'`{name}`' for name in there)}",
             hint="nothing was written; give the name of a new folder",
         )
     try:
