@@ -220,7 +220,7 @@ def _reporting(record: Record, told: Progress) -> Iterator[None]:
     """Write the report of a run that does not come to its end, before anything else is tidied up."""
 
     def stopped(code: int) -> None:
-        told.end(record.write("interrupted", code, "interrupted"))
+        told.end(record.write("interrupted", code, "interrupted; the same command goes on where it stopped"))
 
     last_words.append(stopped)
     try:

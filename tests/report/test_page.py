@@ -112,6 +112,7 @@ def test_an_interrupted_run_leaves_its_page_within_its_time(folder):
         process.kill()
         process.communicate()
     assert json.loads(Path("runs/long/report.json").read_text())["status"] == "interrupted"
+    assert "goes on where it stopped" in Path("runs/long/report.html").read_text()
     assert "interrupted (exit code 143)" in page("long")
 
 
