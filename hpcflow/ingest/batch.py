@@ -195,7 +195,7 @@ def _count(listed: Listed) -> int:
 
 
 async def _fetched(engine: Engine, folder: Folder, listed: Listed) -> AsyncIterator[Row]:
-    under_way: dict[int, tuple[int, Entry, Item]] = {}
+    under_way: dict[int, tuple[int, Entry, Item, str]] = {}
     kept: list[Row] = []
 
     def wanted() -> Iterator[Wanted]:
@@ -205,23 +205,24 @@ async def _fetched(engine: Engine, folder: Folder, listed: Listed) -> AsyncItera
                 assert entry.row is not None
                 kept.append(Row(index, entry.row.result, entry.name))
                 continue
-            under_way[number] = (index, entry, entry.item)
+            url = shown(entry.item.url)
+            under_way[number] = (index, entry, entry.item, url)
             number += 1
-            yield entry.item, folder.path / entry.name, folder.before(entry.name, shown(entry.item.url))
+            yield entry.item, folder.path / entry.name, folder.before(entry.name, url)
 
     async for number, got in engine.stream(wanted()):
         while kept:
             yield kept.pop()
-        index, entry, item = under_way.pop(number)
-        yield Row(index, _result(item, entry.name, got), entry.name, item.sha256)
+        index, entry, item, url = under_way.pop(number)
+        yield Row(index, _result(url, entry.name, got), entry.name, item.sha256)
     while kept:
         yield kept.pop()
 
 
-def _result(item: Item, name: str, got: Got) -> Result:
+def _result(url: str, name: str, got: Got) -> Result:
     path = None if got.status == "failed" else name
     size, sha256 = (None, None) if path is None else (got.bytes, got.sha256)
-    return Result(shown(item.url), path, got.status, size, sha256, got.tries, round(got.seconds, 6), got.reason)
+    return Result(url, path, got.status, size, sha256, got.tries, round(got.seconds, 6), got.reason)
 
 
 @asynccontextmanager

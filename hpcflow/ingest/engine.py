@@ -102,7 +102,7 @@ class Engine:
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                     waiting += 1
-                    if waiting % 64 == 0:
+                    if waiting % 8 == 0:
                         await asyncio.sleep(0)  # the first requests leave before the whole list is read
                 if not waiting:
                     return

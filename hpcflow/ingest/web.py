@@ -293,12 +293,12 @@ def _sniff(piece: bytes, url: str) -> None:
         raise Failure(f"expected a `{extension(url)}` file, found a web page", again=False)
 
 
-async def _decoded(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
+def _decoded(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
     """The body with its Content-Encoding undone, in pieces of bounded size."""
-    if encoding in ("", "identity"):
-        async for piece in pieces:
-            yield piece
-        return
+    return pieces if encoding in ("", "identity") else _inflated(pieces, encoding)
+
+
+async def _inflated(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise Failure(f"comes in an encoding that was not asked for, `{encoding[:20]}`", again=False)
     decoder = Inflate(encoding)
