@@ -122,3 +122,8 @@ def filtering(meta: Meta) -> float:
 def planar(meta: Meta) -> float:
     """Scratch of a filter that may go plane by plane: beyond planes, a copy that lies together and a pass between."""
     return swapped(meta) + 2.0 * (meta.ndim > 2)
+
+
+def bordered(meta: Meta) -> float:
+    """Scratch of a filter that may be compiled: a copy of its input with the border around it, or as `planar`."""
+    return max(planar(meta), 1.0)

@@ -7,7 +7,7 @@ from typing import Any
 from hpcflow.kernels import planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
-from hpcflow.ops._windows import boundaries, check_lengths, filtered, filtering, native, planar
+from hpcflow.ops._windows import bordered, boundaries, check_lengths, filtered, filtering, native
 from hpcflow.parameters import Axis, Boundary, PerAxis
 from hpcflow.registry import op
 
@@ -18,7 +18,7 @@ def result(meta: Meta, *, mode: Any, cval: float) -> Meta:
     return filtered(meta, cval)
 
 
-@op(depth=1, meta=result, scratch=planar, work=filtering, stencil=True, version=2)
+@op(depth=1, meta=result, scratch=bordered, work=filtering, stencil=True, version=2)
 def sobel(
     x: Array, /, *, axis: Axis = -1, mode: PerAxis[Boundary] = "reflect", cval: float = 0.0, xp: Namespace
 ) -> Array:

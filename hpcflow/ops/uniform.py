@@ -9,6 +9,7 @@ from hpcflow.kernels import planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
 from hpcflow.ops._windows import (
+    bordered,
     boundaries,
     check_lengths,
     check_origins,
@@ -17,7 +18,6 @@ from hpcflow.ops._windows import (
     halo,
     native,
     origins,
-    planar,
     spread,
     window,
 )
@@ -44,7 +44,7 @@ def depth(meta: Meta, *, size: Any, mode: Any, origin: Any, axes: tuple[int, ...
     return halo(windows, boundaries(mode, axes, meta.ndim))
 
 
-@op(depth=depth, meta=result, scratch=planar, work=filtering, stencil=True, version=2)
+@op(depth=depth, meta=result, scratch=bordered, work=filtering, stencil=True, version=2)
 def uniform(
     x: Array,
     /,
