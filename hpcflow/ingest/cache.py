@@ -3,9 +3,13 @@
 ::
 
     objects/a/abcdef…    a body, named by its SHA-256, which is checked whenever it is used
-    urls/1/12345…        one URL: SHA-256, size, validators, when it was last asked for
+    urls                 for each URL: SHA-256, size, validators, when it was last asked for
     parts/               what has come of bodies that are not whole yet
     hosts/               see `hosts`
+
+`urls` is one sparse file, a table by hash: a file for each URL would take longer to make, and on
+most disks no less room, than many a body. Whoever asks reads one page of it. Where two URLs come
+into each other's way, one is forgotten.
 
 Nothing here is synced: what a crash tears no longer has its hash, and is fetched again.
 """
@@ -18,7 +22,7 @@ import json
 import os
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time, time_ns
 
@@ -26,6 +30,9 @@ FRESH = 86_400.0
 """Seconds for which a URL is taken to give what it gave, without asking its server."""
 ROOM = 0.9
 """How full the cache is left when it is cleared."""
+PAGES = 2**16
+PAGE, RECORD = 4096, 512
+"""Bytes that are read for a URL, and that its record takes: eight to a page, half a million in all."""
 STALE_PART = 7 * 86_400.0
 
 
@@ -55,11 +62,15 @@ class Cache:
         self.limit = limit
         self._root = str(root)  # paths as text: there are several for each file that is fetched
         self._added = 0
-        for name in ("objects", "urls", "parts", "hosts"):
+        for name in ("objects", "parts", "hosts"):
             (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         for digit in "0123456789abcdef":
             (root / "objects" / digit).mkdir(exist_ok=True)
-            (root / "urls" / digit).mkdir(exist_ok=True)
+        self._urls = os.open(root / "urls", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        os.close(self._urls)
 
     def object(self, sha256: str) -> Path:
         """Where a body with this hash lies, if it is here."""
@@ -77,13 +88,13 @@ class Cache:
     def entry(self, key: str) -> Entry | None:
         """What a URL gave, if its body is here still."""
         try:
-            with open(self._url(key), "rb", buffering=0) as file:  # noqa: PTH123
-                entry = Entry(**json.loads(file.read()))
+            record = next(one for one in self._records(key) if one.startswith(key.encode()))
+            entry = Entry(**json.loads(record[len(key) :].rstrip(b"\0")))
             status = self.object(entry.sha256).stat()
             if status.st_size == entry.bytes:
                 self.used(entry.sha256, status)
                 return entry
-        except (OSError, ValueError, TypeError):
+        except (StopIteration, OSError, ValueError, TypeError):
             pass
         return None
 
@@ -93,15 +104,19 @@ class Cache:
 
     def remember(self, key: str, entry: Entry) -> None:
         """Take note of what a URL gave."""
+        record = _record(key, entry)
+        if len(record) > RECORD:  # validators without end: it is asked for as if it were new
+            record = _record(key, replace(entry, etag="", modified=""))
         with suppress(OSError):
-            handle = os.open(self._url(key), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-            try:
-                os.write(handle, json.dumps(vars(entry)).encode())  # one torn by a crash is no JSON
-            finally:
-                os.close(handle)
+            # Its own place, else one that is free, else another's.
+            fits = [one.startswith(key.encode()) + 0.5 * (not one.strip(b"\0")) for one in self._records(key)]
+            place = fits.index(max(fits)) if any(fits) else int(key[-1], 16) % len(fits)
+            os.pwrite(self._urls, record, _page(key) + RECORD * place)  # one torn by a crash is no JSON
 
-    def _url(self, key: str) -> str:
-        return f"{self._root}/urls/{key[0]}/{key}"
+    def _records(self, key: str) -> list[bytes]:
+        """What may be the record of a URL."""
+        page = os.pread(self._urls, PAGE, _page(key)).ljust(PAGE, b"\0")
+        return [page[start : start + RECORD] for start in range(0, PAGE, RECORD)]
 
     def take(self, part: Path, sha256: str, size: int) -> bool:
         """Move a whole body in; whether it is small enough to be kept."""
@@ -166,6 +181,15 @@ class Cache:
                 if time() - when > STALE_PART:
                     with suppress(FileNotFoundError):
                         os.unlink(path)  # noqa: PTH108
+
+
+def _record(key: str, entry: Entry) -> bytes:
+    return (key + json.dumps(vars(entry))).encode().ljust(RECORD, b"\0")
+
+
+def _page(key: str) -> int:
+    """Where the records of a URL and of those that share its page begin."""
+    return int(key[:15], 16) % PAGES * PAGE
 
 
 def _files(folder: Path) -> list[tuple[float, int, str]]:

@@ -72,7 +72,8 @@ class Engine:
     ) -> None:
         await self.close()
         await self._disk(self.cache.clear)
-        self._threads.shutdown(wait=False)
+        self._threads.shutdown(cancel_futures=True)
+        self.cache.close()
 
     async def close(self) -> None:
         """Close every connection."""
