@@ -13,8 +13,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from hpcflow.clusters._limits import threads_here
 from hpcflow.clusters.base import installed
 from hpcflow.errors import BadItem
 from hpcflow.execute.faults import full, passes, starved
+from hpcflow.execute.layers import Layers, turn_to
 from hpcflow.execute.offload import offload
 from hpcflow.execute.partials import Partials
 from hpcflow.execute.reading import Reader, digests, state
@@ -105,6 +108,14 @@ class Job:
     gone: frozenset[str] = frozenset()
     """Targets that a complete run has removed, since only its own stages needed them."""
 
+    @cached_property
+    def layers(self) -> Layers:
+        """What this process keeps of the stage's sources from one block to the next."""
+        return Layers(self.stage.shared, threads_here())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
 
 def run_blocks(key: str, numbers: Sequence[int]) -> list[BlockResult]:
     """Run some blocks of the job installed under `key`, one after another, and leave their receipts."""
@@ -113,11 +124,12 @@ def run_blocks(key: str, numbers: Sequence[int]) -> list[BlockResult]:
     results = []
     began = time.time()
     ceilings.begin(job.run)
+    turn_to(job.layers)
     try:
         with noting(job.receipts, job.run) as note, watching() as watch:
             for number in numbers:
                 note(number)
-                results.append(run_block(job.stage, number, receipts))
+                results.append(run_block(job.stage, number, receipts, job.layers))
         results[-1] = replace(results[-1], trace=_trace(began, results, watch.spent))
         marks = iter(append(job.receipts, job.run, receipts) if receipts else [])
     except OSError as error:
@@ -175,12 +187,12 @@ def holds(stage: Stage, receipt: Receipt, gone: frozenset[str] = frozenset()) ->
         return False
 
 
-def run_block(stage: Stage, number: int, receipts: list[Receipt]) -> BlockResult:
+def run_block(stage: Stage, number: int, receipts: list[Receipt], layers: Layers) -> BlockResult:
     """Run one block of a stage; its receipt, if it has come to its end, is added to `receipts`."""
     begun = time.perf_counter()
     bad: list[Bad] = []
     try:
-        result, receipt = _run(stage, number, bad)
+        result, receipt = _run(stage, number, bad, layers)
         receipts.append(receipt)
     except StepError as error:
         failure = Failure(error.node, error.message, passes=passes(error), starved=starved(error), full=full(error))
@@ -196,7 +208,7 @@ def run_block(stage: Stage, number: int, receipts: list[Receipt]) -> BlockResult
     return replace(result, bad=tuple(bad), seconds=time.perf_counter() - begun, notes=ceilings.take_notes())
 
 
-def _run(stage: Stage, number: int, bad: list[Bad]) -> tuple[BlockResult, Receipt]:
+def _run(stage: Stage, number: int, bad: list[Bad], layers: Layers) -> tuple[BlockResult, Receipt]:
     region = stage.region(number)
     wanted = stage.wanted(region)
     # The state comes first: an input that is changed meanwhile is then seen to have changed.
@@ -207,7 +219,7 @@ def _run(stage: Stage, number: int, bad: list[Bad]) -> tuple[BlockResult, Receip
             if write.node in stage.streamed:
                 with _writing(write):
                     streams.append((write, stack.enter_context(write.target.open())))  # type: ignore[attr-defined]
-        made = make(stage, region, bad, streams)
+        made = make(stage, region, bad, streams, layers)
     outputs = {write.target.path: stream.digest for write, stream in streams}
     for write in stage.writes:
         if write.node not in stage.streamed:
@@ -242,15 +254,22 @@ class Made:
     bytes_read: int
 
 
-def make(stage: Stage, region: Region, bad: list[Bad] | None, streams: Sequence[tuple[Write, Stream]] = ()) -> Made:
+def make(
+    stage: Stage,
+    region: Region,
+    bad: list[Bad] | None,
+    streams: Sequence[tuple[Write, Stream]] = (),
+    layers: Layers | None = None,
+) -> Made:
     """Evaluate a stage for one region of its domain, tile by tile.
 
     Bad items that the stage can set apart are appended to `bad`; without it they are errors.
-    Tiles of a node that has `streams` go there as they are made, and are not gathered.
+    Tiles of a node that has `streams` go there as they are made, and are not gathered. What the
+    stage's blocks share is kept in `layers`.
     """
     wanted = stage.wanted(region)
     bounds = stage.program.bounds(wanted)
-    read = Reader(stage, bounds, bad)
+    read = Reader(stage, bounds, bad, layers)
     if stage.device != "cpu":
         return Made(*offload(stage, region, bounds, read), read.digests, read.bytes_read)
     metas = stage.program.metas

@@ -12,6 +12,7 @@ import xxhash
 
 from hpcflow.digests import digest_json, update
 from hpcflow.errors import BadItem
+from hpcflow.execute.layers import Layers
 from hpcflow.meta import Bad, ItemSource, Source
 from hpcflow.namespace import Array
 from hpcflow.planning.stages import Stage
@@ -32,9 +33,11 @@ class Reader:
         Of the block.
     bad : list of Bad, optional
         Takes the items that can be set apart; without it a bad item is an error.
+    layers : Layers, optional
+        What is kept of the sources that the stage's blocks share.
     """
 
-    def __init__(self, stage: Stage, bounds: Bounds, bad: list[Bad] | None) -> None:
+    def __init__(self, stage: Stage, bounds: Bounds, bad: list[Bad] | None, layers: Layers | None = None) -> None:
         self._stage = stage
         self._hashes = {
             name: xxhash.xxh3_128()
@@ -51,6 +54,8 @@ class Reader:
             self.bytes_read += size_of(region) * meta.dtype.itemsize
             if source.chunks is not None or getattr(source, "mapped", False):
                 read: Callable[[Region], Array] = _by_item(name, source, stage, bad)
+                if layers is not None and name in stage.shared:
+                    read = partial(layers.read, name, source)
                 if source.chunks is not None:
                     read = partial(self._hashed, name, read)
                 elif not inside(region, meta.shape):

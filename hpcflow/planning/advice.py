@@ -60,6 +60,8 @@ def _decoded_twice(flow: Flow, stage: Stage) -> Iterator[Fault]:
     for name, source in stage.sources.items():
         if source.chunks is None or name not in bounds.regions or source.meta.nbytes < WORTH:
             continue
+        if name in stage.shared:
+            continue
         decoded = chunked_size(bounds.regions[name], source.chunks) * source.meta.dtype.itemsize * stage.tasks
         times = decoded / source.meta.nbytes
         if times >= 1.8:

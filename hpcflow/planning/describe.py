@@ -28,7 +28,8 @@ def stage_head(stage: Stage) -> str:
     """Its name, its blocks, and what a task takes."""
     of = f" of {extents(stage.block)}" if stage.block else ""
     device = f", {show_size(stage.device_memory)} on the device" if stage.device_memory else ""
-    held = f"{show_size(stage.task_memory)} a task{device}"
+    layers = "".join(f", {count(one.layers, 'layer')} of `{name}` kept" for name, one in stage.shared.items())
+    held = f"{show_size(stage.task_memory)} a task{device}{layers}"
     return f"{stage.name}: {count(stage.tasks, 'block')}{of}{_inside(stage)}, {held}"
 
 
@@ -71,6 +72,7 @@ def stage_json(stage: Stage) -> dict[str, Any]:
         "block": list(stage.block),
         "tile": list(stage.tile),
         "halo": halo(stage),
+        "shared": {name: one.layers for name, one in stage.shared.items()},
         "task_memory": stage.task_memory,
         "device": stage.device,
         "device_memory": stage.device_memory,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpcflow.meta import ItemSource, Target
-from hpcflow.planning.blocks import cost, reading, shaped
+from hpcflow.planning.blocks import cost, reading, shaped, stage_reading
 from hpcflow.planning.device import Gpu
 from hpcflow.planning.memory import middle
 from hpcflow.planning.stages import Stage, Write, merged, meta_of, stages
@@ -124,7 +124,7 @@ def _read_often(stage: Stage) -> Iterator[str]:
     bounds = stage.program.bounds(stage.wanted(middle(stage.domain, stage.block)))
     for name, source in stage.sources.items():
         if name in bounds.regions:
-            each, once = (reading(source, region) for region in (bounds.regions[name], whole(source.meta.shape)))
+            each, once = stage_reading(stage, name, bounds.regions[name]), reading(source, whole(source.meta.shape))
             if each * stage.tasks > TWICE * once:
                 yield name
 

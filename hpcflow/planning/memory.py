@@ -85,7 +85,9 @@ def task_rows(stage: Stage, block: Shape, tile: Shape) -> list[Held]:
     kept = max((row.scratch for row in [*reads, *writes]), default=0)
     rows = [replace(row, others=row.others + kept - row.scratch) for row in reads]
     rows += [replace(row, others=row.others + kept) for row in steps]
-    return rows + [replace(row, others=row.others + kept - row.scratch) for row in writes]
+    rows += [replace(row, others=row.others + kept - row.scratch) for row in writes]
+    layers = sum(each.layers * each.nbytes for each in stage.shared.values())
+    return [replace(row, others=row.others + layers) for row in rows]
 
 
 def step_rows(program: Program, bounds: Bounds, wanted: Mapping[str, Region], inputs: Mapping[str, int]) -> list[Held]:

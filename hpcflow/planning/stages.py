@@ -107,6 +107,18 @@ class Reduce:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Layers of a source's chunks that a block and the next one both read."""
+
+    layers: int
+    """How many; a process keeps as many for each task that it runs at once."""
+    nbytes: int
+    """Of one, decoded."""
+    fresh: float
+    """How many a block is the first to read, on average."""
+
+
+@dataclass(frozen=True)
 class Stage:
     """One block program, run once for every block of its domain."""
 
@@ -126,6 +138,8 @@ class Stage:
     """What its blocks are computed on: ``"cpu"``, or ``"cuda"``, where a block is one tile."""
     device_memory: int = 0
     """Bytes of the device that one task holds at its peak."""
+    shared: Mapping[str, Shared] = field(default_factory=dict)
+    """By source, what neighbouring blocks share, where that is kept from one to the next."""
     compiled: bool = False
     """Whether its elementwise steps run as compiled loops: it is large enough to make up for compiling them."""
 

@@ -70,6 +70,7 @@ CASES = [
         source="zarr",
         chunks=(1024, 1024),
     ),
+    Case("slabs", "y: {op: gaussian, of: x, sigma: 1}", zarr_sink((16, 512, 512)), "zarr", 3, (16, 512, 512)),
     Case("transpose", "y: {op: transpose, of: x}", NPY),
     Case("transpose to zarr", "y: {op: transpose, of: x}", zarr_sink((1024, 1024)), source="zarr", chunks=(512, 2048)),
     Case("softmax", "y: {op: softmax, of: x, axis: 1}", NPY),

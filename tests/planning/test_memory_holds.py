@@ -8,7 +8,13 @@ import os
 import pytest
 from memory_flows import CASES, SIZES, measured
 
-QUICK = {"uniform": "medium", "zarr to zarr": "medium", "mean of a stack": "medium", "tight": "medium"}
+QUICK = {
+    "uniform": "medium",
+    "zarr to zarr": "medium",
+    "slabs": "medium",
+    "mean of a stack": "medium",
+    "tight": "medium",
+}
 ALL = os.environ.get("HPCFLOW_MEMORY") == "all"
 CHOSEN = [(case, size) for case in CASES for size in SIZES if ALL or QUICK.get(case.name) == size]
 
