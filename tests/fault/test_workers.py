@@ -95,15 +95,17 @@ def test_a_worker_of_a_dead_run_wakes_up_too_late(case, clean, rng, figures):
         process.wait()
         assert one.run_warm() == 0, one.log
         before = tree(one.folder, _counts)
-        assert worker in one.processes()
+        if worker not in one.processes():
+            return False  # this process was kept waiting until that one had done all and was leaving
         os.kill(worker, signal.SIGCONT)
         assert one.gone(SETTLED)
         assert tree(one.folder, _counts) == before
         assert one.outputs() == clean.outputs()
         shutil.rmtree(one.folder)
+        return True
 
     found = rounds(times(1, 25), rng, once)
-    figures(rounds=len(found), unchanged=len(found))
+    figures(rounds=len(found), late_and_unchanged=sum(found))
 
 
 def _counts(path):
