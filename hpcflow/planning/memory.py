@@ -157,7 +157,8 @@ def _reads(stage: Stage, bounds: Bounds, inner: Bounds, decoded: Mapping[str, in
         if name not in bounds.regions:
             continue
         if name in decoded:
-            yield Held(f"read {name}", 0, decoded[name], decoding(source, bounds.regions[name]), before)
+            part = _read_at_once(stage, name, bounds.regions[name])
+            yield Held(f"read {name}", 0, decoded[name], decoding(source, part), before)
             before += decoded[name]
             continue
         region = inner.regions[name]
@@ -165,6 +166,15 @@ def _reads(stage: Stage, bounds: Bounds, inner: Bounds, decoded: Mapping[str, in
         strided = runs_of(region, source.meta.shape)[0] > 1 or getattr(source, "order", "C") == "F"
         copied = size_of(region) * source.meta.dtype.itemsize if strided else 0
         yield Held(f"read {name}", resident(source, region), copied, 0, standing)
+
+
+def _read_at_once(stage: Stage, name: str, region: Region) -> Region:
+    """What is decoded in one call: the region, or where blocks share layers of it, one of those or all between them."""
+    chunks = stage.sources[name].chunks
+    if name not in stage.shared or chunks is None:
+        return region
+    ((start, stop), *rest), ends = region, 2 * stage.shared[name].layers * chunks[0]
+    return ((0, max(chunks[0], stop - start - ends)), *rest)
 
 
 def decoding(source: Source, region: Region) -> int:

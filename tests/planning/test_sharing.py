@@ -6,7 +6,7 @@ from itertools import count, pairwise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpcflow.planning.memory import task_memory
+from hpcflow.planning.memory import task_rows
 from hpcflow.planning.sharing import shared
 from hpcflow.regions import block_region
 
@@ -47,8 +47,8 @@ def test_what_is_kept_is_what_the_next_block_reads_again(  # noqa: PLR0917  (fix
         assert min(again) <= found.layers <= max(again)
         assert found.nbytes == depth * width * 4
         kept = replace(stage, shared={name: found})
-        more = task_memory(kept, stage.block, stage.block) - task_memory(stage, stage.block, stage.block)
-        assert abs(more - 1.1 * found.layers * found.nbytes) <= 1
+        held = [row.others for row in task_rows(kept, stage.block, stage.block)]
+        assert min(held) >= found.layers * found.nbytes
 
 
 def test_a_volume_is_cut_into_slabs_that_share_their_chunks(sparse, planned, flow):
