@@ -141,11 +141,22 @@ class _Call(Future[Any]):
 
 def _holders(keys: Iterable[str], dask_scheduler: Any = None) -> dict[str, tuple[str, int]]:
     """Run by the scheduler: host and number of the process that has each task."""
-    tasks = ((key, dask_scheduler.tasks.get(key)) for key in keys)
-    holders = {key: task.processing_on for key, task in tasks if task is not None and task.processing_on is not None}
+    held = ((key, _worker(key, dask_scheduler)) for key in keys)
     # A worker that is on the scheduler's machine is known by loopback's address.
     here = socket.gethostname()
-    return {key: (here if loopback(one.host) else one.host, one.pid) for key, one in holders.items()}
+    return {key: (here if loopback(one.host) else one.host, one.pid) for key, one in held if one is not None}
+
+
+def _nannied(key: str, dask_scheduler: Any = None) -> str | None:
+    """Run by the scheduler: the worker that has a task, if something would start it anew."""
+    worker = _worker(key, dask_scheduler)
+    return worker.address if worker is not None and worker.nanny else None
+
+
+def _worker(key: str, scheduler: Any) -> Any:
+    """What the scheduler knows of the worker that has a task; `None` where none has it."""
+    task = scheduler.tasks.get(key)
+    return None if task is None else task.processing_on
 
 
 def _cancel(task: Callable[[], Future[Any] | None], future: Future[Any]) -> None:
@@ -168,13 +179,6 @@ def _pass_on(future: Future[Any], task: Future[Any]) -> None:
         future.set_exception(error)
     else:
         future.set_result(task.result())
-
-
-def _nannied(key: str, dask_scheduler: Any = None) -> str | None:
-    """Run by the scheduler: the worker that has a task, if something would start it anew."""
-    task = dask_scheduler.tasks.get(key)
-    worker = task.processing_on if task is not None else None
-    return worker.address if worker is not None and worker.nanny else None
 
 
 @contextmanager

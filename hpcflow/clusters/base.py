@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 Ticket = Future[Any]
@@ -76,6 +76,32 @@ class Pool(Protocol):
 
     def end(self, ticket: Ticket) -> bool:
         """Have the worker that holds a call ended, on whatever machine, and another started; `False` where none can."""
+
+
+@dataclass(kw_only=True)
+class Here:
+    """What pools have in common whose calls run in this process: nothing to pickle, and nobody to end."""
+
+    info: ClusterInfo
+    keys: set[str] = field(default_factory=set)
+
+    def install(self, key: str, value: Any) -> None:
+        """Keep the value in this process, which is the only one."""
+        self.keys.add(key)
+        put(key, value)
+
+    def holders(self, tickets: Iterable[Ticket]) -> Mapping[Ticket, Process]:  # noqa: ARG002
+        """No other process holds any."""
+        return {}
+
+    def end(self, ticket: Ticket) -> bool:  # noqa: ARG002
+        """A thread cannot be ended."""
+        return False
+
+    def close(self) -> None:
+        """Forget what was installed."""
+        for key in self.keys:
+            drop(key)
 
 
 def installed(key: str) -> Any:
