@@ -7,14 +7,15 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from hpcflow.leaving import started
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 420.0
@@ -108,11 +109,13 @@ class Child:
 
 
 def _family(pid: int) -> list[psutil.Process]:
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return []
+    """A process and its children, those of children included."""
+    family = []
+    # Not psutil's `children`, which look at every process there is: at each sample, that kept half a core busy.
+    for number in (pid, *started(pid)):
+        with suppress(psutil.Error):  # it has ended
+            family.append(psutil.Process(number))
+    return family
 
 
 def _cpu(pid: int) -> float:
@@ -132,13 +135,9 @@ def _watch(pid: int) -> Iterator[list[int]]:
     peak, stop = [0], threading.Event()
 
     def sample() -> None:
-        family, looked = _family(pid), time.monotonic()
         while not stop.wait(0.05):
-            # To find children takes a look at every process there is: at each sample, it kept half a core busy.
-            if time.monotonic() - looked >= 0.5:
-                family, looked = _family(pid), time.monotonic()
             total = 0
-            for one in family:
+            for one in _family(pid):
                 try:
                     memory = one.memory_info()
                 except psutil.Error:
