@@ -12,6 +12,14 @@ def nothing_revealed(monkeypatch):
     monkeypatch.setattr(secrets, "_revealed", {})
 
 
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """A cache folder of a test file's own: nothing is compiled or exported before its first test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def driver_of_usual_size(monkeypatch):
     """Plan as for a driver of the usual size: the process of a long test session is none."""

@@ -30,20 +30,26 @@ def server(tmp_path_factory):
         pytest.skip(str(error))
 
 
-@pytest.mark.slow
-def test_a_flow_runs_on_workers_over_ssh(server, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    x = np.random.default_rng(0).random((300, 400), dtype="float32")
+def laid_out(server, shape, op, **profile):
+    """Leave an array, a flow of one op over a hundred rows of it at a time, and a profile of two workers; the array."""
+    x = np.random.default_rng(0).random(shape, dtype="float32")
     np.save("x.npy", x)
-    Path("smooth.yaml").write_text(
-        "flow: smooth\nblock: [100, 400]\nsources:\n  x: {from: npy, path: x.npy}\n"
-        "steps:\n  y: {op: uniform, of: x, size: 5}\nsinks:\n  y: {to: npy, of: y, path: y.npy}\n"
+    Path("flow.yaml").write_text(
+        f"flow: smooth\nblock: [100, {shape[1]}]\nsources:\n  x: {{from: npy, path: x.npy}}\n"
+        f"steps:\n  y: {{{op}, of: x}}\nsinks:\n  y: {{to: npy, of: y, path: y.npy}}\n"
     )
     here = {"host": "127.0.0.1"}
     options = {"hosts": ["127.0.0.1"] * 3, "connect_options": server, "scheduler_options": here, "worker_options": here}
-    keys = {"kind": "ssh", "workers": 2, "memory": "1GiB", "dashboard": ":0", "options": options}
+    keys = {"kind": "ssh", "workers": 2, "memory": "1GiB", "options": options, **profile}
     Path("over-ssh.yaml").write_text(yaml.safe_dump(keys))
-    report = hpcflow.run("smooth.yaml", cluster="over-ssh.yaml")
+    return x
+
+
+@pytest.mark.slow
+def test_a_flow_runs_on_workers_over_ssh(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = laid_out(server, (300, 400), "op: uniform, size: 5", dashboard=":0")
+    report = hpcflow.run("flow.yaml", cluster="over-ssh.yaml")
     assert (report.cluster["kind"], report.cluster["workers"]) == ("ssh", 2)
     np.testing.assert_allclose(np.load("y.npy"), ndimage.uniform_filter(x, 5), rtol=1e-5)
     assert report.memory["measured_worker"] > 0
@@ -52,18 +58,10 @@ def test_a_flow_runs_on_workers_over_ssh(server, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_worker_over_ssh_that_stops_is_replaced(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    x = np.random.default_rng(0).random((1600, 1600), dtype="float32")
-    np.save("x.npy", x)
-    Path("middle.yaml").write_text(
-        "flow: middle\nblock: [100, 1600]\nsources:\n  x: {from: npy, path: x.npy}\n"
-        "steps:\n  y: {op: median, of: x, size: 13}\nsinks:\n  y: {to: npy, of: y, path: y.npy}\n"
-    )
-    options = {"hosts": ["127.0.0.1"] * 3, "connect_options": server, "scheduler_options": {"host": "127.0.0.1"}}
-    keys = {"kind": "ssh", "workers": 2, "threads": 1, "memory": "1GiB", "dashboard": False, "options": options}
-    Path("over-ssh.yaml").write_text(yaml.safe_dump(keys))
+    x = laid_out(server, (1600, 1600), "op: median, size: 13", threads=1, dashboard=False)
     with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(hpcflow.run, "middle.yaml", cluster="over-ssh.yaml", deadline=5)
-        while not (notes := list(Path("runs").glob("middle/receipts/*/*.running"))):
+        done = pool.submit(hpcflow.run, "flow.yaml", cluster="over-ssh.yaml", deadline=5)
+        while not (notes := list(Path("runs").glob("smooth/receipts/*/*.running"))):
             assert not done.done()
             time.sleep(0.01)
         worker = int(notes[0].name.split("-")[-2])

@@ -26,14 +26,8 @@ from hpcflow.spec.validate import loads
 from tests.cutting import build, metas_of
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]
+pytestmark = pytest.mark.usefixtures("own_cache")
 NUMBERS = ["0", "1", "2", "-3", "0.5", "1e-3", "100", "inf"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @st.composite

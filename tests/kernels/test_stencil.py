@@ -13,12 +13,7 @@ from hpcflow.regions import slices, tiles, whole
 from hpcflow.registry import get_op
 from tests.cutting import MODES, blocks_of, build, metas_of
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @st.composite

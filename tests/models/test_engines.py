@@ -1,7 +1,6 @@
 """Engines and precisions: the same answers, made ready once, and refused where they cannot be had."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,15 +40,7 @@ class Small(torch.nn.Module):
         return self.last(torch.relu(self.second(x)).mean((2, 3)))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """A cache folder of this file's own: nothing is ready before its first test."""
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    os.environ.pop("XDG_CACHE_HOME")
-    if before is not None:
-        os.environ["XDG_CACHE_HOME"] = before
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")
