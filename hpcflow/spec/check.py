@@ -181,22 +181,24 @@ def _neighbour(path: str) -> str:
 
 def check_paths(sinks: Mapping[str, Sink], nodes: Mapping[str, Node], faults: Faults) -> None:
     """No two outputs in one place, and none on top of an input."""
-    taken: dict[str, Sink] = {}
-    inputs = {
-        where: node
-        for node in nodes.values()
-        if (where := _where(node.params.get("path"))) and node.use and not node.of
-    }
+    taken: dict[str, Sink] = {}  # by their paths
+    within: dict[str, Sink] = {}  # by each folder around them, too: looking at every pair takes seconds for 1,000 sinks
+    inputs: dict[str, Node] = {}  # as `within`
+    for node in nodes.values():
+        if (where := _where(node.params.get("path"))) and node.use and not node.of:
+            for folder in _around(where):
+                inputs.setdefault(folder, node)
     here = _where(".")
     for sink in sinks.values():
         where, place = _where(sink.sink.path), sink.places.get("path", sink.location)
         if where is None:
             continue
-        if here is not None and _holds(where, here):
+        if here is not None and where in _around(here):
             what = "the working directory" if where == here else "a folder around the working directory"
             faults.error(place, f"expected a path for the output, found {what}")
             continue
-        other = next((one for at, one in taken.items() if _holds(at, where) or _holds(where, at)), None)
+        folders = _around(where)
+        other = within.get(where) or next((taken[folder] for folder in folders if folder in taken), None)
         if other is not None:
             at = other.places.get("path", other.location)
             hint = f"`{other.name}` writes there, at line {at.line}"
@@ -207,8 +209,10 @@ def check_paths(sinks: Mapping[str, Sink], nodes: Mapping[str, Node], faults: Fa
                 + ("one that is taken" if same else "one inside another"),
                 hint,
             )
-        taken[where] = sink
-        source = next((node for at, node in inputs.items() if _holds(where, at)), None)
+        taken.setdefault(where, sink)
+        for folder in folders:
+            within.setdefault(folder, sink)
+        source = inputs.get(where)
         if source is not None:
             faults.error(
                 place,
@@ -226,5 +230,7 @@ def _where(path: Any) -> str | None:
     return path.rstrip("/") if "://" in path else str(os.path.realpath(path))
 
 
-def _holds(outer: str, inner: str) -> bool:
-    return inner == outer or inner.startswith(outer.rstrip("/") + "/")
+def _around(where: str) -> list[str]:
+    """`where` itself and every folder around it, the innermost first."""
+    parts = where.split("/")
+    return ["/".join(parts[:n]) or "/" for n in range(len(parts), 0, -1)]

@@ -111,7 +111,7 @@ def test_a_try_has_a_deadline_of_its_own_however_steadily_bytes_come(get, server
     begun = time.monotonic()
     row = one(get, server, "drip/fast.bin", retries=0, timeout=1)
     assert row["reason"] == "not done after 1 s"
-    assert 0.9 < time.monotonic() - begun < 3
+    assert 0.9 < time.monotonic() - begun < 5  # all of it takes 9 s
 
 
 def test_retry_after_closes_the_host_to_every_url(get):

@@ -251,13 +251,13 @@ def test_operators_that_do_not_fit_the_dtypes_say_what_to_do():
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.sampled_from("ab01.+-*/%()<>=!&|~^,[]{}:'\" \\\n_eλ@"), max_size=40))
 def test_no_text_does_anything_but_fail_plainly(text):
-    begun = time.perf_counter()
+    begun = time.thread_time()
     try:
         names = names_in(expr=text)
     except Mismatch:
         return
     finally:
-        assert time.perf_counter() - begun < 1
+        assert time.thread_time() - begun < 1
     with np.errstate(all="ignore"), contextlib.suppress(Mismatch, ArithmeticError):
         OP([np.ones(2)] * len(names), {"expr": text}, np)
 
