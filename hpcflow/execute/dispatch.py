@@ -98,7 +98,6 @@ class Dispatch:
         self.window = 2 * pool.info.workers * pool.info.threads + 1
         self.under_way: dict[Future[Any], _Task] = {}
         self.idle: set[Process] = set()
-        self.ended: dict[Process, str] = {}
         self.done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.again: list[tuple[float, int]] = []
         self.suspects: deque[int] = deque()
@@ -248,8 +247,7 @@ class Dispatch:
     def _died(self, number: int, at: Running) -> Iterator[BlockResult]:
         at.path.unlink(missing_ok=True)
         self.deaths[number] += 1
-        ended = self.ended.get(Process(at.host, at.process))
-        self.why[number] = self.guard.reason(at.process) or ended or self._likely()
+        self.why[number] = self.guard.reasons.get(Process(at.host, at.process)) or self._likely()
         if self.deaths[number] >= DEATHS:
             yield self._given_up(number, f"its worker process died {DEATHS} times over it: {self.why[number]}")
             return
@@ -290,11 +288,12 @@ class Dispatch:
         self.idle = held.keys() - busy
 
     def _end(self, call: Future[Any], process: Process, reason: str) -> bool:
-        if process in self.ended:  # what it was at is not taken back yet
+        if process in self.guard.reasons:  # what it was at is not taken back yet
             return True
-        if not self.guard.end(*process, reason) and not self.pool.end(call):
-            return False
-        self.ended[process] = reason
+        if not self.guard.end(process, reason):
+            if not self.pool.end(call):
+                return False
+            self.guard.reasons[process] = reason
         return True
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from hpcflow.clusters.base import Process
 from hpcflow.leaving import started
 
 INTERVAL = 0.2
@@ -33,7 +34,8 @@ class Guard:
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
-        self._reasons: dict[int, str] = {}
+        self.reasons: dict[Process, str] = {}
+        """Why each process was ended that was."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="hpcflow-guard", daemon=True)
 
@@ -49,17 +51,13 @@ class Guard:
         if self.limit is not None:
             self._thread.join()
 
-    def reason(self, process: int) -> str | None:
-        """Why a process was ended; `None` where it was not."""
-        return self._reasons.get(process)
-
-    def end(self, host: str, process: int, reason: str) -> bool:
+    def end(self, process: Process, reason: str) -> bool:
         """End a process, if this one started it."""
-        if host != socket.gethostname() or process not in started(os.getpid()):
+        if process.host != socket.gethostname() or process.number not in started(os.getpid()):
             return False
-        self._reasons[process] = reason
+        self.reasons[process] = reason
         with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+            os.kill(process.number, signal.SIGKILL)
         return True
 
     def _watch(self) -> None:
@@ -69,7 +67,7 @@ class Guard:
                 held = own_memory(one)
                 if held > self.limit:
                     most = f"{self.limit / 2**20:,.0f} MiB allowed"
-                    self.end(socket.gethostname(), one, f"it held {held / 2**20:,.0f} MiB of memory, {most}")
+                    self.end(Process(socket.gethostname(), one), f"it held {held / 2**20:,.0f} MiB of memory, {most}")
 
 
 def own_memory(process: int) -> int:

@@ -308,6 +308,20 @@ def _module(inputs: Sequence[np.dtype[Any]], outputs: Sequence[Node], reductions
     starts = [f"pi{i} = row * pr{i}" for i in range(len(inputs))] + [
         f"oi{i} = row * or{i}" for i in range(len(outputs))
     ]
+    return _TEMPLATE.format(
+        version=VERSION,
+        lanes=LANES,
+        constants="\n".join(body.constants),
+        kinds=", ".join(kinds),
+        names=", ".join(names),
+        buffers="".join(f"    {name} = {text}\n" for name, text in body.buffers.values()),
+        starts=_indented(starts, 8),
+        loops=_row(body, reduced=bool(reductions)),
+    )
+
+
+def _row(body: _Body, *, reduced: bool) -> str:
+    """The loops over one row: in pieces where something is laid out ahead, or kept for each lane; else in one."""
     inner = _indented(body.lines, 16)
     one = _indented(body.lines, 12)
     if body.ahead:
@@ -319,7 +333,7 @@ def _module(inputs: Sequence[np.dtype[Any]], outputs: Sequence[Node], reductions
 """
             for place, ahead in body.ahead.items()
         )
-        loops = f"""\
+        return f"""\
         at = ZERO
         while at < columns:
             n = min(LANES, columns - at)
@@ -328,8 +342,8 @@ def _module(inputs: Sequence[np.dtype[Any]], outputs: Sequence[Node], reductions
                 k = at + l
 {inner}
             at += n"""
-    elif reductions:
-        loops = f"""\
+    if reduced:
+        return f"""\
         at = ZERO
         while at + LANES <= columns:
             for l in range(LANES):
@@ -339,20 +353,9 @@ def _module(inputs: Sequence[np.dtype[Any]], outputs: Sequence[Node], reductions
         for l in range(columns - at):
             k = at + l
 {one}"""
-    else:
-        loops = f"""\
+    return f"""\
         for k in range(columns):
 {one}"""
-    return _TEMPLATE.format(
-        version=VERSION,
-        lanes=LANES,
-        constants="\n".join(body.constants),
-        kinds=", ".join(kinds),
-        names=", ".join(names),
-        buffers="".join(f"    {name} = {text}\n" for name, text in body.buffers.values()),
-        starts=_indented(starts, 8),
-        loops=loops,
-    )
 
 
 def _indented(lines: Sequence[str], by: int) -> str:

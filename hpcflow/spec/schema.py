@@ -17,6 +17,32 @@ REFERENCE: Schema = {"$ref": "#/$defs/reference"}
 NOISE = ("title",)
 
 
+_HEAD: Schema = {
+    "flow": {
+        "type": "string",
+        "pattern": f"^{SAFE.pattern}$",
+        "maxLength": LONGEST,
+        "description": "The name of the flow; it also names the folder of its runs.",
+    },
+    "about": {"type": ["string", "null"], "description": "What the flow is for."},
+    "block": {
+        "description": "The extents of a task's block along the leading axes; `auto` lets the planner choose.",
+        "anyOf": [
+            {"const": "auto"},
+            {"type": "integer", "minimum": 1},
+            {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1},
+            {"type": "string", "pattern": r"^\$\{[^}]*\}$"},
+        ],
+    },
+    "params": {
+        "type": ["object", "null"],
+        "propertyNames": {"pattern": f"^{NAME.pattern}$"},
+        "description": "Values to be filled in as `${name}`; `-p NAME=VALUE` overrides them.",
+    },
+}
+"""What stands above the nodes."""
+
+
 def flow_schema() -> Schema:
     """The schema of a whole flow file; imports every op, source and sink."""
     definitions: Schema = {
@@ -39,27 +65,7 @@ def flow_schema() -> Schema:
         "required": ["flow", "sinks"],
         "additionalProperties": False,
         "properties": {
-            "flow": {
-                "type": "string",
-                "pattern": f"^{SAFE.pattern}$",
-                "maxLength": LONGEST,
-                "description": "The name of the flow; it also names the folder of its runs.",
-            },
-            "about": {"type": ["string", "null"], "description": "What the flow is for."},
-            "block": {
-                "description": "The extents of a task's block along the leading axes; `auto` lets the planner choose.",
-                "anyOf": [
-                    {"const": "auto"},
-                    {"type": "integer", "minimum": 1},
-                    {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1},
-                    {"type": "string", "pattern": r"^\$\{[^}]*\}$"},
-                ],
-            },
-            "params": {
-                "type": ["object", "null"],
-                "propertyNames": {"pattern": f"^{NAME.pattern}$"},
-                "description": "Values to be filled in as `${name}`; `-p NAME=VALUE` overrides them.",
-            },
+            **_HEAD,
             "sources": _nodes("sources", "Arrays to read, by name: `{from: KIND, …}`."),
             "steps": _nodes("steps", "What is computed, by name: `{op: OP, of: NODE, …}`."),
             "sinks": {
