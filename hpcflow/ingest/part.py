@@ -54,7 +54,7 @@ class Part:
     def __init__(self, path: str, buffer: int) -> None:
         self._name = path
         self._limit = buffer
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
         self._flushed = 0
         self._digest = hashlib.sha256()
         self.version = Version()
@@ -108,14 +108,19 @@ class Part:
         """Start over with this version."""
         if self._flushed:
             self.path.write_bytes(b"")
-        self._buffer.clear()
+        self._buffer = b""
         self._flushed = 0
         self._digest = hashlib.sha256()
         self.version = version
 
     async def add(self, piece: bytes) -> None:
         """Take the next bytes; returns when there is room for more."""
-        self._buffer += piece
+        if not self._buffer:
+            self._buffer = piece  # a small body comes in one, and is not copied
+        else:
+            if isinstance(self._buffer, bytes):
+                self._buffer = bytearray(self._buffer)
+            self._buffer += piece
         if len(self._buffer) >= self._limit:
             await asyncio.to_thread(self.flush)
 
@@ -131,9 +136,9 @@ class Part:
                 view = view[file.write(view) :]
         self._digest.update(self._buffer)
         self._flushed += len(self._buffer)
-        self._buffer = bytearray()
+        self._buffer = b""
 
-    def whole(self) -> tuple[bytearray | None, str]:
+    def whole(self) -> tuple[bytes | bytearray | None, str]:
         """The body, or `None` where it is in the file; and its SHA-256. Blocking."""
         if self._flushed:
             if self._buffer:
@@ -151,7 +156,7 @@ class Part:
 
     def drop(self) -> None:
         """Drop everything."""
-        self._buffer.clear()
+        self._buffer = b""
         self._flushed = 0
         self._digest = hashlib.sha256()
         self.version = Version()

@@ -6,7 +6,7 @@ import re
 import zlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -122,10 +122,11 @@ class Web:
         ------
         Failure, NotModified, Closed
         """
-        async with self._asked(target, _conditions(part, known), host) as answer:
-            if isinstance(answer, Target):
-                return answer
-            await self._body(answer, part, known, target.url)
+        with _translated(target.url):
+            async with self._asking(target, _conditions(part, known), host) as answer:
+                if (led := self._led(target, answer)) is not None:
+                    return led
+                await self._body(answer, part, known, target.url)
         return None
 
     async def start(self, target: Target, length: int, host: Host) -> Target | Start:
@@ -135,38 +136,38 @@ class Web:
         ------
         Failure, Closed
         """
-        async with self._asked(target, {"Range": f"bytes=0-{length - 1}"}, host) as answer:
-            if isinstance(answer, Target):
-                return answer
-            total = _total(answer)
-            _refuse_page(answer.headers.get("Content-Type", ""), target.url)
-            found = bytearray()
-            async for piece in _decoded(answer.content.iter_any(), _encoding(answer)):
-                found += piece
-                if len(found) >= length:
-                    break
-            if found:
-                _sniff(bytes(found[:length]), target.url)
-            return Start(bytes(found[:length]), total)
+        with _translated(target.url):
+            async with self._asking(target, {"Range": f"bytes=0-{length - 1}"}, host) as answer:
+                if (led := self._led(target, answer)) is not None:
+                    return led
+                total = _total(answer)
+                _refuse_page(answer.headers.get("Content-Type", ""), target.url)
+                found = bytearray()
+                async for piece in _decoded(answer.content.iter_any(), _encoding(answer)):
+                    found += piece
+                    if len(found) >= length:
+                        break
+                if found:
+                    _sniff(bytes(found[:length]), target.url)
+                return Start(bytes(found[:length]), total)
 
-    @asynccontextmanager
-    async def _asked(
+    def _asking(
         self, target: Target, headers: dict[str, str], host: Host
-    ) -> AsyncIterator[aiohttp.ClientResponse | Target]:
-        """What a server answers, or where it says to ask instead."""
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         if not target.trusted:
             refuse_literal(target.url)
-        with _translated(target.url):
-            url = URL(target.url, encoded=True) if "%" in target.url else URL(target.url)
-            if target.auth:
-                headers["Authorization"] = target.auth
-            session = self._sessions[target.trusted]
-            async with session.get(url, headers=headers, allow_redirects=False, trace_request_ctx=host) as answer:
-                location = answer.headers.get("Location")
-                if answer.status in REDIRECTS and location:
-                    yield target.follow(location, allow_private=self._settings.allow_private)
-                else:
-                    yield answer
+        url = URL(target.url, encoded=True) if "%" in target.url else URL(target.url)
+        if target.auth:
+            headers["Authorization"] = target.auth
+        session = self._sessions[target.trusted]
+        return session.get(url, headers=headers, allow_redirects=False, trace_request_ctx=host)
+
+    def _led(self, target: Target, answer: aiohttp.ClientResponse) -> Target | None:
+        """Where an answer says to ask instead."""
+        location = answer.headers.get("Location")
+        if answer.status not in REDIRECTS or not location:
+            return None
+        return target.follow(location, allow_private=self._settings.allow_private)
 
     async def _body(self, answer: aiohttp.ClientResponse, part: Part, known: Entry | None, url: str) -> None:
         if answer.status == 304 and known is not None and not part.size:

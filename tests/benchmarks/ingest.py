@@ -205,19 +205,22 @@ def faults(scale: float) -> list[dict[str, Any]]:
         for name, urls in (("clean", clean), ("faulty", faulty)):
             Path(folder, f"{name}.txt").write_text("\n".join(urls))
             took[name] = _alone(folder, name, "--timeout", "2", "--retries", "2", "--max-bad", "1.0")
-        wrong, lost = [], 0
+        wrong, missed, lost = [], [], 0
         for row in pq.read_table(f"{folder}/faulty/manifest.parquet").to_pylist():
             path = row["url"].partition(f":{port}/")[2]
             if path.partition("/")[0] in LOST:
                 lost += row["status"] == "failed" and bool(row["reason"])
-            elif not row["path"] or Path(folder, "faulty", row["path"]).read_bytes() != body_of(path, 20_000):
-                wrong.append(f"{path}: {row['reason']}")
+            elif not row["path"]:
+                missed.append(f"{path}: {row['reason']}")
+            elif Path(folder, "faulty", row["path"]).read_bytes() != body_of(path, 20_000):
+                wrong.append(path)
         pipe.send("early")
         early, asked, _ = pipe.recv()
     expected = sum(kind in LOST for kind in kinds)
     name = f"{count} URLs, a fifth faulty"
     return [
-        {"figure": name, "what": "not right that could be had", "value": len(wrong), "wanted": 0, "which": wrong[:20]},
+        {"figure": name, "what": "files with a wrong byte", "value": len(wrong), "wanted": 0, "which": wrong[:20]},
+        {"figure": name, "what": "missed that could be had", "value": len(missed), "wanted": 0, "which": missed[:20]},
         {"figure": name, "what": "losses without a reason", "value": expected - lost, "wanted": 0},
         {
             "figure": name,
