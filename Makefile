@@ -6,6 +6,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Bytecode is kept, as it is of whatever pip installs: without it each process compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test check docs bench fault test-cuda-api test-gpu clean
 
 # Label the photos in data/photos: out/labels.parquet, out/labels.png.

@@ -32,6 +32,8 @@ def main() -> int:
     options = _parse()
     # Ended by a signal, it still ends the processes it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # The bytecode of what pip installs is there; that of a checkout should be too.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     data.FOLDER.mkdir(exist_ok=True)
     for folder in (data.FOLDER, Path("/dev/shm")):
         data.clear_left(folder)
