@@ -46,30 +46,33 @@ class Reader:
         }
         self._decoded: dict[str, tuple[Region, Array]] = {}
         self._mapped: dict[str, _Pages] = {}
+        self._blocks: dict[str, Region] = {}
         self.bytes_read = 0
         for name, source in stage.sources.items():
             if name not in bounds.regions:
                 continue
             region, meta = bounds.regions[name], stage.program.metas[name]
             self.bytes_read += size_of(region) * meta.dtype.itemsize
-            if source.chunks is not None or getattr(source, "mapped", False):
+            if source.chunks is not None:
                 read: Callable[[Region], Array] = _by_item(name, source, stage, bad)
                 if layers is not None and name in stage.shared:
                     read = partial(layers.read, name, source)
-                if source.chunks is not None:
-                    read = partial(self._hashed, name, read)
-                elif not inside(region, meta.shape):
-                    continue  # the far side is read tile by tile, as any other part is
-                array = _named(name, read, region, meta.shape)
-                if source.chunks is None:
-                    self._mapped[name] = _Pages(array)
+                array = _named(name, partial(self._hashed, name, read), region, meta.shape)
                 self._decoded[name] = region, array
                 lap(name)
+            elif hasattr(source, "maps") and inside(region, meta.shape):
+                # Else its far side is read tile by tile, as any other part is.
+                self._blocks[name] = region
 
     def __call__(self, name: str, region: Region) -> Array:
         """A region, inside the array, of one source."""
+        source = self._stage.sources[name]
+        if name in self._blocks and source.maps(region):  # type: ignore[attr-defined]
+            block = self._blocks.pop(name)
+            array = source.read(block)
+            self._decoded[name], self._mapped[name] = (block, array), _Pages(array)
         if name not in self._decoded:
-            return self._hashed(name, self._stage.sources[name].read, region)
+            return self._hashed(name, source.read, region)
         held, array = self._decoded[name]
         shape = self._stage.program.metas[name].shape
         # A block that was read beyond an end holds the far side one extent away.

@@ -29,7 +29,9 @@ RECEIPT = 8
 """Copies of a partial while it is packed into a receipt and on its way to the driver; measured."""
 
 SLACK, SHARE = 20 * 2**20, 1.1
-"""What malloc keeps of arrays that are gone, and cannot fill: so many bytes, and a tenth; measured."""
+"""What malloc keeps of arrays that are gone, and cannot fill: so many bytes at most, and a tenth; measured."""
+LEAST_SLACK = 8 * 2**20
+"""The same of a task that holds little: so many bytes, and as many as it holds."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Held:
 
 def task_memory(stage: Stage, block: Shape, tile: Shape) -> int:
     """The most bytes that a task of this stage holds."""
-    return SLACK + int(SHARE * max(row.total for row in task_rows(stage, block, tile)))
+    held = max(row.total for row in task_rows(stage, block, tile))
+    return min(SLACK, LEAST_SLACK + held) + int(SHARE * held)
 
 
 def task_rows(stage: Stage, block: Shape, tile: Shape) -> list[Held]:

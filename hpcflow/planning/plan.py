@@ -19,7 +19,7 @@ from hpcflow.planning.graph import branches, endings, graph
 from hpcflow.planning.processes import MIB, TABLE, Base, base
 from hpcflow.planning.refusal import Limits, no_block, no_room
 from hpcflow.planning.stages import Stage, Write, is_reduction, meta_of
-from hpcflow.program.program import Step
+from hpcflow.program.program import Fused, Step
 from hpcflow.report.diagram import svg
 from hpcflow.sinks.npy import NpyTarget
 from hpcflow.sizes import show_size
@@ -260,6 +260,7 @@ def make_plan(
     too_large = [stage for stage in chosen if not stage.block and stage.domain]
     if too_large:
         raise FlowError(*(no_block(flow, stage, limits) for stage in too_large))
+    loops = any(isinstance(unit, Fused) for stage in chosen for unit in stage.schedule.units)
     targets = {target.path: target for target in [*(w.target for w in draft.writes), *drafted.stored.values()]}
     return Plan(
         flow=flow,
@@ -271,7 +272,7 @@ def make_plan(
         workers=workers,
         threads=threads,
         budget=budget,
-        base=limits.base,
+        base=base(flow, workers, processes=processes, loops=loops),
         elsewhere=elsewhere,
         scratch=tuple(one for one in targets.values() if one.path not in {*ends.writes, *_paths(ends.reduced)}),
         gpu=gpu,

@@ -35,7 +35,7 @@ TRACKER = 13
 """The process that multiprocessing keeps beside the driver."""
 BLOCK_FLAG = 1
 """Bytes of the driver for each block: whether it is done."""
-FILTERS = 44
+FILTERS = 36
 """What SciPy's and OpenCV's filters add to a process."""
 COMPILED = 2**27
 """Elements of an array from which on its elementwise steps are compiled."""
@@ -66,7 +66,7 @@ class Base:
         return self.driver + self.workers * self.worker + self.rest
 
 
-def base(flow: Flow, workers: int, *, processes: bool) -> Base:
+def base(flow: Flow, workers: int, *, processes: bool, loops: bool = True) -> Base:
     """What the processes hold before the first task.
 
     Parameters
@@ -75,13 +75,15 @@ def base(flow: Flow, workers: int, *, processes: bool) -> Base:
     workers : int
     processes : bool
         Whether workers are processes of their own, under Dask's scheduler.
+    loops : bool
+        Whether steps of large arrays are compiled, as far as is known.
     """
     sources = {
         name for node in flow.nodes.values() if node.source is not None for name in PACKAGES_OF.get(node.use, ())
     }
     sinks = {name for sink in flow.sinks.values() for name in PACKAGES_OF.get(sink.use, ())}
     ops = sum(dict(_held(flow, node) for node in flow.nodes.values() if node.source is None).values())
-    if any(_compiles(node) for node in flow.nodes.values()):
+    if any(_needs_compiler(node) or (loops and _large(flow, node)) for node in flow.nodes.values()):
         ops += COMPILER * MIB
     if not processes:
         return Base(_own(DRIVER + _sum(sources | sinks)) + ops, 0, 0)
@@ -89,12 +91,20 @@ def base(flow: Flow, workers: int, *, processes: bool) -> Base:
     return Base(_own(DRIVER + SCHEDULER + _sum(sources | sinks)), worker, workers, TRACKER * MIB)
 
 
-def _compiles(node: Node) -> bool:
-    """Whether a node is large enough for Numba to pay."""
-    photos = node.use == "images" and node.meta is not None and node.meta.shape[0] >= MANY
+def _large(flow: Flow, node: Node) -> bool:
+    """Whether loops that an op is part of are compiled; filters by themselves do without."""
+    if node.source is not None or get_op(node.use).depth is not None:
+        return False
+    return max(meta_of(flow, name).size for name in (node.name, *node.of)) >= COMPILED
+
+
+def _needs_compiler(node: Node) -> bool:
+    """Whether what a node calls is compiled, for so much of it."""
     if node.meta is None:
-        return photos
-    return photos or node.meta.size >= COMPILED or (node.use == "gaussian" and lines.takes(node.meta))
+        return False
+    if node.use == "images":
+        return node.meta.shape[0] >= MANY
+    return node.use == "gaussian" and lines.takes(node.meta)
 
 
 def _held(flow: Flow, node: Node) -> tuple[Any, int]:

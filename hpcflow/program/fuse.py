@@ -70,6 +70,9 @@ def fused(program: Program, kept: Iterable[str], reductions: Sequence[Reduction]
     for one in ends:
         if one.of not in runs and one.node not in made:
             units += _fused(program, [], needed, [one], writer)
+    compiled = [unit for unit in units if isinstance(unit, Fused)]
+    if writer is loops and all(len(one.steps) == 1 and one.windows and not one.reductions for one in compiled):
+        return program.schedule  # filters by themselves are as quick with their library, and need no compiler
     return Schedule(tuple(units))
 
 

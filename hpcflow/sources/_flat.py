@@ -23,8 +23,10 @@ from hpcflow.scalars import show
 Dims = list[str | None] | None
 """A name for each axis (`null` for none), or no names at all."""
 Order = Literal["C", "F"]
+STRETCH = 2**23
+"""Bytes up to which what lies in one stretch is read, not mapped: into memory that is in the cache already."""
 SMALL = 2**16
-"""Bytes up to which a part of a file is read, not mapped."""
+"""The same of what has gaps, which are read too."""
 
 
 def named(shape: Sequence[int], dtype: Any, dims: Sequence[str | None] | None) -> Meta:
@@ -77,10 +79,9 @@ class FlatSource:
         """None: any region is read directly."""
         return None
 
-    @property
-    def mapped(self) -> bool:
-        """Whether `read` gives views: then a block is mapped once, rather than each of its tiles."""
-        return self.stored == self.meta.dtype and self.offset % self.stored.alignment == 0
+    def maps(self, region: Region) -> bool:
+        """Whether `read` maps a region: then its block is mapped once, rather than each of its tiles."""
+        return not self._copied and not self._stretch(region)[2]
 
     @cached_property
     def key(self) -> str:
@@ -111,31 +112,50 @@ class FlatSource:
         return self.stored != self.meta.dtype or self.offset % self.stored.alignment != 0
 
     def read(self, region: Region) -> Array:
-        """A read-only view of the file's pages: nothing is copied, and nothing read before it is used.
+        """A region, read-only: read in one go where it lies in one stretch, else a view of the file's pages.
 
         Each call maps its own part of the file: pages that stayed mapped after a block is done
-        would count as this process's memory, and get it killed. A few pages are read at once,
-        from a file that stays open, which costs less than to map them.
+        would count as this process's memory, and get it killed. What is read comes from a file
+        that stays open, into memory that was in use a moment ago: that costs less than new pages,
+        and a file that is cut short meanwhile gives an error, where a page beyond its end would
+        kill the process (SIGBUS).
         """
         shape = shape_of(region)
         if size_of(region) == 0:
             return np.empty(shape, self.meta.dtype)
-        itemsize = self.stored.itemsize
-        strides = _strides(self.meta.shape, itemsize, self.order)
-        first = self.offset + sum(a * s for (a, _), s in zip(region, strides, strict=True))
-        length = sum((b - a - 1) * s for (a, b), s in zip(region, strides, strict=True)) + itemsize
-        start = first - first % mmap.ALLOCATIONGRANULARITY
-        if length <= SMALL:
-            opened = _opened(self.path, self.size, self.mtime_ns)
-            self._unchanged(os.fstat(opened.number))
-            view = np.ndarray(shape, self.stored, os.pread(opened.number, length, first), 0, strides)
+        strides = _strides(self.meta.shape, self.stored.itemsize, self.order)
+        first, length, at_once = self._stretch(region)
+        if at_once:
+            view = np.ndarray(shape, self.stored, self._bytes(first, length), 0, strides)
+            view.flags.writeable = False
         else:
+            start = first - first % mmap.ALLOCATIONGRANULARITY
             opened = _File(self.path)
-            # A page beyond the end of a file that shrank would kill the process (SIGBUS).
             self._unchanged(os.fstat(opened.number))
             pages = mmap.mmap(opened.number, first + length - start, access=mmap.ACCESS_READ, offset=start)
             view = np.ndarray(shape, self.stored, pages, first - start, strides)
         return view if view.flags.aligned and view.dtype == self.meta.dtype else view.astype(self.meta.dtype)
+
+    def _stretch(self, region: Region) -> tuple[int, int, bool]:
+        """Where a region begins in the file, how many bytes it spans, and whether those are read in one go."""
+        itemsize = self.stored.itemsize
+        strides = _strides(self.meta.shape, itemsize, self.order)
+        first = self.offset + sum(a * s for (a, _), s in zip(region, strides, strict=True))
+        length = sum((b - a - 1) * s for (a, b), s in zip(region, strides, strict=True)) + itemsize
+        return first, length, length <= SMALL or (length <= STRETCH and length == size_of(region) * itemsize)
+
+    def _bytes(self, first: int, length: int) -> Array:
+        opened = _opened(self.path, self.size, self.mtime_ns)
+        self._unchanged(os.fstat(opened.number))
+        content = np.empty(length, np.uint8)
+        there = 0
+        while there < length:
+            came = os.preadv(opened.number, [content.data[there:]], first + there)
+            if not came:
+                self._unchanged(os.fstat(opened.number))
+                raise RunError(f"expected {length} bytes at {first} of `{self.path}`, found {there}")
+            there += came
+        return content
 
     def _unchanged(self, now: os.stat_result) -> None:
         if now.st_size != self.size:

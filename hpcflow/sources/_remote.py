@@ -191,10 +191,9 @@ class RemoteFlat:
         # Every copy has a time of change of its own.
         return {**self.flat.identity, "path": shown(self.url), "mtime_ns": 0}
 
-    @property
-    def mapped(self) -> bool:
-        """Whether `read` gives views: then a block is mapped once, rather than each of its tiles."""
-        return self.flat.mapped
+    def maps(self, region: Region) -> bool:  # noqa: ARG002  (its file is looked up once for a block)
+        """Whether the block of a region is read once, rather than each of its tiles."""
+        return True
 
     def resident(self, region: Region) -> int:
         """Bytes of memory that reading a region takes."""

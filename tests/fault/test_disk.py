@@ -232,10 +232,10 @@ def test_a_file_that_shrinks_is_an_error_that_names_it(flow):
         source.read(((0, 64), (0, 64)))
 
 
-def test_a_file_that_shrinks_during_a_run(case):
-    # SIGBUS ends the worker that had the file mapped; the block is tried again, and sees why.
+@pytest.mark.parametrize("cluster", ["local", "threads"])
+def test_a_file_that_shrinks_during_a_run(case, cluster):
     one = case(seconds=0.3)
-    process = one.start()
+    process = one.start(cluster=cluster)
     one.wait_for(1, process)
     os.truncate(one.folder / "x.npy", 4096)
     assert process.wait(60) == 1
