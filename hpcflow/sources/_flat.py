@@ -81,7 +81,7 @@ class FlatSource:
 
     def maps(self, region: Region) -> bool:
         """Whether `read` maps a region: then its block is mapped once, rather than each of its tiles."""
-        return not self._copied and not self._stretch(region)[2]
+        return not self.copied and not self._stretch(region)[2]
 
     @cached_property
     def key(self) -> str:
@@ -104,11 +104,16 @@ class FlatSource:
     def resident(self, region: Region) -> int:
         """Bytes of memory that reading a region takes: the pages that it lies on, and a copy if one is made."""
         itemsize = self.stored.itemsize
-        pages = spanned(region, _strides(self.meta.shape, itemsize, self.order), itemsize)
-        return pages + (size_of(region) * itemsize if self._copied else 0)
+        pages = spanned(region, self._strides, itemsize)
+        return pages + (size_of(region) * itemsize if self.copied else 0)
+
+    @cached_property
+    def _strides(self) -> Shape:
+        return _strides(self.meta.shape, self.stored.itemsize, self.order)
 
     @property
-    def _copied(self) -> bool:
+    def copied(self) -> bool:
+        """Whether what is read is converted, so that it is never a view of the file's pages."""
         return self.stored != self.meta.dtype or self.offset % self.stored.alignment != 0
 
     def read(self, region: Region) -> Array:
@@ -123,23 +128,21 @@ class FlatSource:
         shape = shape_of(region)
         if size_of(region) == 0:
             return np.empty(shape, self.meta.dtype)
-        strides = _strides(self.meta.shape, self.stored.itemsize, self.order)
         first, length, at_once = self._stretch(region)
         if at_once:
-            view = np.ndarray(shape, self.stored, self._bytes(first, length), 0, strides)
+            view = np.ndarray(shape, self.stored, self._bytes(first, length), 0, self._strides)
             view.flags.writeable = False
         else:
             start = first - first % mmap.ALLOCATIONGRANULARITY
             opened = _File(self.path)
             self._unchanged(os.fstat(opened.number))
             pages = mmap.mmap(opened.number, first + length - start, access=mmap.ACCESS_READ, offset=start)
-            view = np.ndarray(shape, self.stored, pages, first - start, strides)
+            view = np.ndarray(shape, self.stored, pages, first - start, self._strides)
         return view if view.flags.aligned and view.dtype == self.meta.dtype else view.astype(self.meta.dtype)
 
     def _stretch(self, region: Region) -> tuple[int, int, bool]:
         """Where a region begins in the file, how many bytes it spans, and whether those are read in one go."""
-        itemsize = self.stored.itemsize
-        strides = _strides(self.meta.shape, itemsize, self.order)
+        itemsize, strides = self.stored.itemsize, self._strides
         first = self.offset + sum(a * s for (a, _), s in zip(region, strides, strict=True))
         length = sum((b - a - 1) * s for (a, b), s in zip(region, strides, strict=True)) + itemsize
         return first, length, length <= SMALL or (length <= STRETCH and length == size_of(region) * itemsize)

@@ -193,7 +193,7 @@ class RemoteFlat:
 
     def maps(self, region: Region) -> bool:  # noqa: ARG002  (its file is looked up once for a block)
         """Whether the block of a region is read once, rather than each of its tiles."""
-        return True
+        return not self.flat.copied
 
     def resident(self, region: Region) -> int:
         """Bytes of memory that reading a region takes."""

@@ -142,6 +142,17 @@ def test_arrays_and_raw_files_behind_a_url(server, fetched, kind, monkeypatch):
     assert server.asked.total() <= 8
 
 
+@pytest.mark.parametrize("dtype", ["<f4", ">f4"])
+def test_what_must_be_converted_is_read_tile_by_tile(server, fetched, dtype):
+    """A block of it, converted, would be in memory as a whole, where the plan counts a tile."""
+    array = np.random.default_rng(0).normal(size=(60, 70)).astype(dtype)
+    server.bodies["ok/plane.npy"] = saved(array)
+    source = npy(path=server.url("ok/plane.npy"), fetch=fetched)
+    region = ((10, 20), (5, 9))
+    assert source.maps(region) == (dtype == "<f4")
+    assert np.array_equal(source.read(region), array[10:20, 5:9])
+
+
 @pytest.mark.parametrize("kind", ["ok", "whole"])
 def test_a_plan_fetches_no_more_than_the_start_of_an_array(server, fetched, kind, tmp_path):
     rows = 2**14
