@@ -16,7 +16,7 @@ from hpcflow.execute.layers import Layers
 from hpcflow.meta import Bad, ItemSource, Source
 from hpcflow.namespace import Array
 from hpcflow.planning.stages import Stage
-from hpcflow.program.evaluate import StepError, read_periodic
+from hpcflow.program.evaluate import StepError, read_input, read_periodic
 from hpcflow.program.program import Bounds
 from hpcflow.regions import Region, inside, size_of, slices, tiles
 from hpcflow.secrets import redact
@@ -182,5 +182,5 @@ def digests(stage: Stage, region: Region) -> dict[str, str]:
     for tile in tiles(region, stage.tile) if stage.domain else [()]:
         for name, needed in stage.program.bounds(stage.wanted(tile)).regions.items():
             if name in stage.sources:
-                read_periodic(partial(reader, name), needed, stage.program.metas[name].shape)
+                read_input(name, reader, needed, stage.program.metas[name].shape)
     return reader.digests

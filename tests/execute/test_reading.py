@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcflow.execute.reading import Reader
+from hpcflow.execute.reading import Reader, digests
 from hpcflow.planning.plan import make_plan
+from hpcflow.program.evaluate import StepError
 from hpcflow.regions import tiles
 from hpcflow.spec.validate import loads
 
@@ -45,3 +46,19 @@ def test_pages_of_a_tile_are_given_back_before_the_next(op, block, tile, tmp_pat
         del view
     # Those of a tile (1 MiB), those around them that Linux maps along, and the code that reads; not of 64 MiB.
     assert most < 2**23
+
+
+def test_a_source_that_changed_since_the_plan_is_named(tmp_path):
+    """Whether its blocks need be computed again is asked of hashes: that they cannot be had is an answer."""
+    np.save(tmp_path / "x.npy", np.ones((64, 64), np.float32))
+    text = f"""
+    flow: changed
+    sources: {{x: {{from: npy, path: {tmp_path}/x.npy}}}}
+    steps: {{y: {{op: clip, of: x, min: 0}}}}
+    sinks: {{y: {{to: npy, of: y, path: {tmp_path}/y.npy}}}}
+    """
+    (stage,) = make_plan(loads(text), run_dir=tmp_path / "run", workers=1, threads=1, budget=2**34).stages
+    np.save(tmp_path / "x.npy", np.ones((32, 64), np.float32))
+    with pytest.raises(StepError, match="it changed since opening") as caught:
+        digests(stage, stage.region(0))
+    assert caught.value.node == "x"
