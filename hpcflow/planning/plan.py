@@ -247,7 +247,8 @@ def make_plan(
     FlowError
         Where nothing fits, with the arithmetic.
     """
-    held = base(flow, workers, processes=processes)
+    # Both before anything is planned, which may make this process, which they measure, a larger one.
+    held, without = (base(flow, workers, processes=processes, loops=loops) for loops in (True, False))
     if elsewhere:
         budget = held.driver + held.rest + workers * budget
     limits = Limits(held, budget, workers, threads, gpu)
@@ -272,7 +273,7 @@ def make_plan(
         workers=workers,
         threads=threads,
         budget=budget,
-        base=base(flow, workers, processes=processes, loops=loops),
+        base=held if loops else without,
         elsewhere=elsewhere,
         scratch=tuple(one for one in targets.values() if one.path not in {*ends.writes, *_paths(ends.reduced)}),
         gpu=gpu,
