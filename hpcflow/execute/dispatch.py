@@ -290,10 +290,9 @@ class Dispatch:
     def _end(self, call: Future[Any], process: Process, reason: str) -> bool:
         if process in self.guard.reasons:  # what it was at is not taken back yet
             return True
-        if not self.guard.end(process, reason):
-            if not self.pool.end(call):
-                return False
-            self.guard.reasons[process] = reason
+        if not self.guard.end(process, reason) and not self.pool.end(call):
+            return False
+        self.guard.reasons[process] = reason
         return True
 
 

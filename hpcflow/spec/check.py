@@ -188,13 +188,13 @@ def check_paths(sinks: Mapping[str, Sink], nodes: Mapping[str, Node], faults: Fa
         if (where := _where(node.params.get("path"))) and node.use and not node.of:
             for folder in _around(where):
                 inputs.setdefault(folder, node)
-    here = _where(".")
+    here = _around(os.path.realpath("."))
     for sink in sinks.values():
         where, place = _where(sink.sink.path), sink.places.get("path", sink.location)
         if where is None:
             continue
-        if here is not None and where in _around(here):
-            what = "the working directory" if where == here else "a folder around the working directory"
+        if where in here:
+            what = "the working directory" if where == here[0] else "a folder around the working directory"
             faults.error(place, f"expected a path for the output, found {what}")
             continue
         folders = _around(where)
