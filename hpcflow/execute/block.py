@@ -102,9 +102,9 @@ class Job:
 
     stage: Stage
     receipts: str
-    """The folder of its receipts."""
+    """The folder of this run's receipts."""
     run: str
-    """Tells this run's receipts from those of others."""
+    """Tells this run from others."""
     gone: frozenset[str] = frozenset()
     """Targets that a complete run has removed, since only its own stages needed them."""
 
@@ -126,12 +126,12 @@ def run_blocks(key: str, numbers: Sequence[int]) -> list[BlockResult]:
     ceilings.begin(job.run)
     turn_to(job.layers)
     try:
-        with noting(job.receipts, job.run) as note, watching() as watch:
+        with noting(job.receipts) as note, watching() as watch:
             for number in numbers:
                 note(number)
                 results.append(run_block(job.stage, number, receipts, job.layers))
         results[-1] = replace(results[-1], trace=_trace(began, results, watch.spent))
-        marks = iter(append(job.receipts, job.run, receipts) if receipts else [])
+        marks = iter(append(job.receipts, receipts) if receipts else [])
     except OSError as error:
         node = job.stage.ends[0]
         failure = Failure(node, f"could not note what is done: {error}", passes=passes(error), full=full(error))

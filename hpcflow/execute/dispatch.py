@@ -65,8 +65,7 @@ class Work:
     key: str
     """Under which the workers find it."""
     folder: Path
-    """Where receipts are left."""
-    run: str
+    """Where the run's receipts are left."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +233,7 @@ class Dispatch:
 
     def _lost(self, numbers: Sequence[int]) -> Iterator[BlockResult]:
         """Tell what a dead worker was at from what only waited for it."""
-        noted: dict[int, Running] = {one.number: one for one in running(self.work.folder, self.work.run)}
+        noted: dict[int, Running] = {one.number: one for one in running(self.work.folder)}
         for number in numbers:
             if number in noted:
                 yield from self._died(number, noted[number])
@@ -267,7 +266,7 @@ class Dispatch:
         self.looked = time.monotonic()
         allowed = self.care.allows(self.slowest)
         calls = {number: call for call, task in self.under_way.items() for number in task.numbers}
-        at = [one for one in running(self.work.folder, self.work.run) if one.number in calls]
+        at = [one for one in running(self.work.folder) if one.number in calls]
         for one in at:
             took = time.time() - one.since
             if took > allowed:

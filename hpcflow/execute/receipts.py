@@ -6,9 +6,10 @@ hash. A later run believes a receipt only where the bytes on disk still have tha
 inputs are as they were; so nothing has to be synced for a receipt to be safe.
 
 Each process appends to a file of its own, one line for a receipt, each with a checksum of its
-own: what a kill or a bad sector tore off is dropped, and that block is computed again. When a
-run is complete, the receipts that count are gathered in one file, which the manifests of the
-outputs answer for.
+own: what a kill or a bad sector tore off is dropped, and that block is computed again. These
+files stand in a folder of the run, which the next run renames, so that a worker that outlives
+its run finds no place for what it has to say. When a run is complete, the receipts that count
+are gathered in one file, which the manifests of the outputs answer for.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import threading
 from array import array as packed
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +41,8 @@ VERSION = 2
 """Raised when what a block's bytes depend on changes in hpcflow itself."""
 COMPLETE = "complete.jsonl"
 """The one journal that is left of a stage that is complete."""
+ENDED = ".ended"
+"""Added to the name of a run's folder by the next run."""
 
 
 @dataclass(frozen=True)
@@ -96,15 +100,23 @@ def _unpack(dtype: str, shape: list[int], content: str) -> Any:
 _appending = threading.Lock()
 
 
-def append(folder: str, run: str, receipts: Sequence[Receipt]) -> list[int]:
-    """Add receipts to this process's own journal of one run; returns their marks.
+def begin(folder: Path, run: str) -> None:
+    """Make a run's folder within a stage's, and take their names away from those of earlier runs."""
+    for path in folder.iterdir():
+        if path.is_dir() and path.name != run and path.suffix != ENDED:
+            path.rename(path.with_name(path.name + ENDED))
+    (folder / run).mkdir(exist_ok=True)
+
+
+def append(folder: str, receipts: Sequence[Receipt]) -> list[int]:
+    """Add receipts to this process's own journal in the folder of its run; returns their marks.
 
     The folder is not made: it is gone when the run is over.
     """
     lines = [receipt.line() for receipt in receipts]
     # What an earlier append may have torn off, on a full disk, ends with the line break.
     content = memoryview(b"\n" + b"".join(lines))
-    path = f"{folder}/{run}-{here()}.jsonl"
+    path = f"{folder}/{here()}.jsonl"
     with _appending:
         journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
@@ -120,9 +132,13 @@ def _mark(line: bytes) -> int:
 
 
 def read(folder: Path) -> Iterator[Receipt]:
-    """Every receipt in a folder that is whole; one block may have several."""
-    for path in sorted(folder.glob("*.jsonl")):
+    """Every receipt of a stage that is whole; one block may have several."""
+    for path in _journals(folder):
         yield from read_file(path)
+
+
+def _journals(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.jsonl"))
 
 
 def read_file(path: Path) -> Iterator[Receipt]:
@@ -145,7 +161,7 @@ class Marks:
 
     def gather(self, folder: Path) -> int:
         """Leave only one journal, of the receipts that count; how many blocks have none."""
-        journals = sorted(folder.glob("*.jsonl"))
+        journals = _journals(folder)
         part = folder / f"{COMPLETE}.part"
         wanted = packed("Q", self._marks)
         with part.open("wb") as complete:
@@ -164,8 +180,8 @@ class Marks:
         if not missing:
             part.replace(folder / COMPLETE)
             for path in folder.iterdir():
-                if path.name != COMPLETE:
-                    path.unlink(missing_ok=True)
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
         return missing
 
 

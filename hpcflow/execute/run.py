@@ -29,7 +29,7 @@ from hpcflow.execute.manifest import Done, forget, publish
 from hpcflow.execute.prepare import needs_preparing, prepare, with_prepared
 from hpcflow.execute.progress import Progress
 from hpcflow.execute.provenance import provenance
-from hpcflow.execute.receipts import COMPLETE, Marks, Receipt, read, stage_key
+from hpcflow.execute.receipts import COMPLETE, Marks, Receipt, begin, read, stage_key
 from hpcflow.execute.scratch import came_back, is_gone, remove
 from hpcflow.execute.space import expect_room, no_room
 from hpcflow.meta import Bad, Column, ItemSource, Signs, Target
@@ -147,16 +147,16 @@ def run_stage(run: _Run, stage: Stage, *, again: bool = False) -> Done:
     folder = (run.plan.run_dir / "receipts" / f"{stage.name}-{key}").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     owned = _owned(stage, key, run)
-    work = Work(owned, f"{stage.name}-{run.id}{'-again' * again}", folder, run.id)
+    work = Work(owned, f"{stage.name}-{run.id}{'-again' * again}", folder / run.id)
     targets = [write.target for write in owned.writes]
     gone = frozenset() if again else is_gone(run.plan, targets)
-    run.pool.install(work.key, Job(owned, str(folder), run.id, gone))
+    run.pool.install(work.key, Job(owned, str(work.folder), run.id, gone))
     run.progress.stage(stage.name, stage.tasks)
     account = _Account(run, owned)
     # All of them are asked: each takes over what was left of it.
     there = [_touch(target, target.adopt) for target in targets if target.path not in gone]
     if all(there):
-        for receipt in _still_good(run.pool, work):
+        for receipt in _still_good(run.pool, work, folder):
             account.reuse(receipt)
     if account.done < stage.tasks:
         if gone:
@@ -166,6 +166,7 @@ def run_stage(run: _Run, stage: Stage, *, again: bool = False) -> Done:
         for target in targets:
             forget(target.path)
             _touch(target, target.reopen if account.done else target.create)
+        begin(folder, run.id)
     reused = account.done
     run.progress.stage(stage.name, stage.tasks, reused)
     given: dict[str, Any] = {"care": run.care, "guard": run.guard, "progress": run.progress}
@@ -297,9 +298,9 @@ def _touch(target: Target, act: Callable[[], T]) -> T:
         ) from error
 
 
-def _still_good(pool: Pool, work: Work) -> Iterator[Receipt]:
+def _still_good(pool: Pool, work: Work, folder: Path) -> Iterator[Receipt]:
     """The receipts of an earlier run whose blocks are as they were, checked on the workers."""
-    receipts = (one for one in read(work.folder) if one.number < work.stage.tasks)
+    receipts = (one for one in read(folder) if one.number < work.stage.tasks)
 
     def batches() -> Iterator[list[Receipt]]:
         while taken := list(islice(receipts, CHECKED_TOGETHER)):

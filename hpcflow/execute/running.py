@@ -1,7 +1,7 @@
 """Which block each thread of each worker is at: what a process that dies leaves behind.
 
 When a worker dies, the scheduler knows only what it had been given. So every thread notes the
-block it begins in a small file of its own, beside the receipts; the driver reads that only when
+block it begins in a small file of its own, in the run's folder of receipts; the driver reads that only when
 a worker was lost, or seems to hang.
 """
 
@@ -42,9 +42,9 @@ def here() -> str:
 
 
 @contextmanager
-def noting(folder: str, run: str) -> Iterator[Callable[[int], None]]:
+def noting(folder: str) -> Iterator[Callable[[int], None]]:
     """A function to call with the number of each block before it begins."""
-    page = _page(f"{folder}/{run}-{here()}-{threading.get_ident()}{SUFFIX}")
+    page = _page(f"{folder}/{here()}-{threading.get_ident()}{SUFFIX}")
     yield lambda number: _NOTE.pack_into(page, 0, number, time.time())
     _NOTE.pack_into(page, 0, -1, 0.0)
 
@@ -65,11 +65,11 @@ def _page(path: str) -> mmap.mmap | bytearray:
     return bytearray(_NOTE.size)
 
 
-def running(folder: Path, run: str) -> list[Running]:
-    """The blocks of a run that were begun and not ended, also by processes that are dead."""
+def running(folder: Path) -> list[Running]:
+    """The blocks of the run with this folder that were begun and not ended, also by processes that are dead."""
     found = []
-    for path in folder.glob(f"{run}-*{SUFFIX}"):
-        host, process, _ = path.name.removeprefix(f"{run}-").removesuffix(SUFFIX).rsplit("-", 2)
+    for path in folder.glob(f"*{SUFFIX}"):
+        host, process, _ = path.name.removesuffix(SUFFIX).rsplit("-", 2)
         with suppress(OSError, struct.error):
             number, since = _NOTE.unpack(path.read_bytes())
             if number >= 0:

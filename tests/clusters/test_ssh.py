@@ -61,7 +61,7 @@ def test_a_worker_over_ssh_that_stops_is_replaced(server, tmp_path, monkeypatch)
     x = laid_out(server, (1600, 1600), "op: median, size: 13", threads=1, dashboard=False)
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(hpcflow.run, "flow.yaml", cluster="over-ssh.yaml", deadline=5)
-        while not (notes := list(Path("runs").glob("smooth/receipts/*/*.running"))):
+        while not (notes := list(Path("runs").glob("smooth/receipts/*/*/*.running"))):
             assert not done.done()
             time.sleep(0.01)
         worker = int(notes[0].name.split("-")[-2])

@@ -180,9 +180,8 @@ class Case:
 
     def at_blocks(self):
         """The processes that have begun a block and not ended it."""
-        notes = (self.folder / "runs/fault/receipts").glob("*/*.running")
-        runs = {(path.parent, path.name.partition("-")[0]) for path in notes}
-        return {one.process for folder, run in runs for one in running(folder, run)}
+        folders = (self.folder / "runs/fault/receipts").glob("*/*/")
+        return {one.process for folder in folders for one in running(folder)}
 
     def gone(self, seconds):
         """Whether no process of this case is left, within some seconds."""

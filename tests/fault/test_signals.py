@@ -67,7 +67,7 @@ def test_a_second_signal_ends_it_at_once(case):
     one = case(seconds=30)
     process = one.start(cluster="threads")
     until = time.monotonic() + 60
-    while not list((one.folder / "runs").glob("*/receipts/*/*.running")):
+    while not list((one.folder / "runs").glob("*/receipts/*/*/*.running")):
         assert time.monotonic() < until, one.log
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGTERM)

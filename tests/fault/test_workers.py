@@ -94,12 +94,12 @@ def test_a_worker_of_a_dead_run_wakes_up_too_late(case, clean, rng, figures):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert one.run_warm() == 0, one.log
-        before = tree(one.folder, _counts)
+        before = tree(one.folder, _no_log)
         if worker not in one.processes():
             return False  # this process was kept waiting until that one had done all and was leaving
         os.kill(worker, signal.SIGCONT)
         assert one.gone(SETTLED)
-        assert tree(one.folder, _counts) == before
+        assert tree(one.folder, _no_log) == before
         assert one.outputs() == clean.outputs()
         shutil.rmtree(one.folder)
         return True
@@ -108,9 +108,8 @@ def test_a_worker_of_a_dead_run_wakes_up_too_late(case, clean, rng, figures):
     figures(rounds=len(found), late_and_unchanged=sum(found))
 
 
-def _counts(path):
-    """Whether a file says anything to a later run; the note of which block a thread is at says none but to its own."""
-    return path.name != "log.txt" and path.suffix != ".running"
+def _no_log(path):
+    return path.name != "log.txt"
 
 
 @pytest.mark.parametrize("kind", ["npy", "zarr"])
@@ -255,9 +254,9 @@ def test_any_number_of_workers_gives_one_hash(case, clean, rng, figures):
 
 def test_a_torn_append_costs_no_other_receipt(tmp_path, rng):
     whole = receipts.Receipt(1, {"a": "b"}, {})
-    receipts.append(str(tmp_path), "run", [whole])
+    receipts.append(str(tmp_path), [whole])
     (journal,) = tmp_path.iterdir()
     with journal.open("ab") as file:
         file.write(receipts.Receipt(2, {"a": "c"}, {}).line()[: rng.randrange(1, 60)])
-    receipts.append(str(tmp_path), "run", [receipts.Receipt(3, {}, {})])
+    receipts.append(str(tmp_path), [receipts.Receipt(3, {}, {})])
     assert [one.number for one in receipts.read(tmp_path)] == [1, 3]

@@ -100,7 +100,7 @@ def test_an_interrupted_run_leaves_its_page_within_its_time(folder):
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         until = time.monotonic() + 60
-        while not list(Path("runs").glob("long/receipts/*/*.jsonl")):
+        while not list(Path("runs").glob("long/receipts/*/*/*.jsonl")):
             assert time.monotonic() < until
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.05)
