@@ -1,6 +1,7 @@
 """One of those who do a job, in a process of its own: warm-up, caches and threads are its own too.
 
-Reads a line of JSON for each round from stdin and answers with one.
+Reads two lines of JSON for each round from stdin, one that begins it and one that ends it, and
+answers each with one: what looks at the answer is no part of what is measured.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import IO
 
 from tests.benchmarks import answers
 from tests.benchmarks.declare import Case, Entry, Row
@@ -44,15 +45,15 @@ def _find(row_name: str, entry_name: str) -> tuple[Row, Entry]:
 def _serve(row: Row, entry: Entry, case: Case, reference: Path, told: IO[str]) -> None:
     once = entry.start(case)
     told.write(json.dumps({"ready": True}) + "\n")
-    for line in sys.stdin:
-        check = json.loads(line)["check"]
+    for _ in sys.stdin:
         case.clear()
         gc.collect()
         begun = time.perf_counter()
         answer = once()
-        reply: dict[str, Any] = {"seconds": time.perf_counter() - begun}
-        if entry.scale:
-            reply["seconds"] *= entry.scale(case.size)
+        seconds = time.perf_counter() - begun
+        told.write(json.dumps({"seconds": seconds * (entry.scale(case.size) if entry.scale else 1)}) + "\n")
+        check = json.loads(sys.stdin.readline())["check"]
+        reply = {}
         if check == "keep":
             answers.keep(answer, reference, row.differ)
         elif check == "compare":

@@ -65,9 +65,10 @@ class Child:
         """Do the job once; `check` says to `keep` the answer or to `compare` it with the one kept."""
         before = _cpu(self.process.pid)
         with _watch(self.process.pid) as peak:
-            reply = self._ask({"check": check})
+            seconds = self._ask({})["seconds"]
         cpu = _cpu(self.process.pid) - before
-        return Round(reply["seconds"], cpu, peak[0], reply.get("difference", 0.0))
+        difference = self._ask({"check": check}).get("difference", 0.0)
+        return Round(seconds, cpu, peak[0], difference)
 
     def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None
