@@ -28,8 +28,10 @@ def test_a_signal_at_any_moment(case, clean, rng, figures):
         about = f"round {i}: {number.name}, {'group' if to_group else 'driver'}, code {code}, {took:.1f} s\n{one.log}"
         assert took < AFTER, about
         assert one.gone(1.0), f"{one.processes()} are left, {about}"
-        assert "Traceback" not in one.log, about
-        if code != 0:
+        # Python takes SIGINT in its own way until it has come to the command's first line.
+        begun_at_all = code != 1 or number is not signal.SIGINT or "hpcflow" in one.log
+        assert "Traceback" not in one.log or not begun_at_all, about
+        if code != 0 and begun_at_all:
             assert code in CODES[number], about
             if (one.folder / "runs/fault/report.json").exists():
                 assert one.report["status"] in ("interrupted", "complete")
