@@ -7,12 +7,14 @@ import zlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
+from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
@@ -57,6 +59,8 @@ class Target:
     @classmethod
     def of(cls, url: str, *, trusted: bool) -> Target:
         """Take the credentials out of a URL."""
+        if "@" not in url:
+            return cls(url, trusted)
         try:
             parts = urlsplit(url)
         except ValueError:
@@ -83,11 +87,9 @@ class Web:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         deadlines = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect, sock_read=settings.stall)
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_create_end.append(_still_open)
         self._sessions = {
             trusted: aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
+                connector=_Gated(
                     limit=0,
                     ttl_dns_cache=300,
                     resolver=None if trusted else PublicResolver(),
@@ -96,7 +98,6 @@ class Web:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=deadlines,
                 auto_decompress=False,
-                trace_configs=[trace],
                 # What one answer may pile up before it is taken.
                 read_bufsize=2**17,
                 # Encoded bodies cannot be taken up in the middle.
@@ -159,8 +160,8 @@ class Web:
         url = URL(target.url, encoded=True) if "%" in target.url else URL(target.url)
         if target.auth:
             headers["Authorization"] = target.auth
-        session = self._sessions[target.trusted]
-        return session.get(url, headers=headers, allow_redirects=False, trace_request_ctx=host)
+        _asked.set(host)
+        return self._sessions[target.trusted].get(url, headers=headers, allow_redirects=False)
 
     def _led(self, target: Target, answer: aiohttp.ClientResponse) -> Target | None:
         """Where an answer says to ask instead."""
@@ -192,10 +193,19 @@ class Web:
             raise _afresh(part, f"more came than the {part.size:,} bytes that the server announced")
 
 
-async def _still_open(_session: Any, context: Any, _params: Any) -> None:
-    # Between asking for a turn and sending lies the time that a connection takes.
-    if context.trace_request_ctx.closed():
-        raise Closed
+_asked: ContextVar[Host] = ContextVar("asked")
+"""Of the try that a task makes."""
+
+
+class _Gated(aiohttp.TCPConnector):
+    """Between asking for a turn and sending lies the time that a connection takes."""
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Connection:  # noqa: ASYNC109  (aiohttp's own)
+        connection = await super().connect(req, traces, timeout)
+        if _asked.get().closed():
+            connection.release()
+            raise Closed
+        return connection
 
 
 def _conditions(part: Part, known: Entry | None) -> dict[str, str]:
