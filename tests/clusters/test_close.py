@@ -3,6 +3,8 @@
 Pools of libraries get their threads back when the last of a process's own pools closes.
 """
 
+import atexit
+import os
 import threading
 import time
 
@@ -42,6 +44,27 @@ def test_nothing_is_left_after_close(kind):
     assert len(threadpool_threads()) <= before[1]
     # A library may have been loaded meanwhile.
     assert {path: count for path, count in thread_counts().items() if path in counts} == counts
+
+
+class Last:
+    """Says so when Python lets go of it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __del__(self):
+        os.mkdir(self.path)  # noqa: PTH102  (pathlib may be gone by then)
+
+
+def leave_two(folder):
+    atexit.register(os.mkdir, f"{folder}/at exit")
+    threading.kept_for_good = Last(f"{folder}/at the very end")
+
+
+def test_a_worker_that_is_closed_does_not_take_its_modules_apart(tmp_path):
+    with open_pool(profile("local", workers=1)) as pool:
+        pool.submit("leave", leave_two, str(tmp_path)).result(30)
+    assert [path.name for path in tmp_path.iterdir()] == ["at exit"]
 
 
 def threadpool_threads():
