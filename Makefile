@@ -15,8 +15,9 @@ unexport PYTHONDONTWRITEBYTECODE
 run: $(VENV)/.models
 	$(BIN)/python -m hpcflow run flows/image.yaml
 
+# Two files at a time, ten minutes on two cores; a test says by its thread's own clock what it takes.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # The faults of docs/reliability.md, as often as it says; about an hour. Then servers that
 # misbehave, connections that break, long lists. Another share of the first:
