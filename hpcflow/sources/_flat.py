@@ -73,6 +73,8 @@ class FlatSource:
     size: int
     """Of the file, in bytes, when it was opened."""
     mtime_ns: int
+    ctime_ns: int = 0
+    """When the system last saw it change: whoever writes to a file can set the other time back, not this one."""
 
     @property
     def chunks(self) -> Shape | None:
@@ -90,11 +92,12 @@ class FlatSource:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Where the array lies, and the size and time by which a change of the file is seen."""
+        """Where the array lies, and the size and times by which a change of the file is seen."""
         return {
             "path": self.path,
             "size": self.size,
             "mtime_ns": self.mtime_ns,
+            "ctime_ns": self.ctime_ns,
             "offset": self.offset,
             "order": self.order,
             "dtype": str(self.stored.descr),
@@ -148,7 +151,7 @@ class FlatSource:
         return first, length, length <= SMALL or (length <= STRETCH and length == size_of(region) * itemsize)
 
     def _bytes(self, first: int, length: int) -> Array:
-        opened = _opened(self.path, self.size, self.mtime_ns)
+        opened = _opened(self.path, self.size, self.mtime_ns, self.ctime_ns)
         self._unchanged(os.fstat(opened.number))
         content = np.empty(length, np.uint8)
         there = 0
@@ -181,7 +184,7 @@ class _File:
 
 
 @lru_cache(maxsize=16)
-def _opened(path: str, size: int, mtime_ns: int) -> _File:  # noqa: ARG001  (a file that has changed is opened again)
+def _opened(path: str, size: int, *times: int) -> _File:  # noqa: ARG001  (a file that has changed is opened again)
     """A file of which many small parts are read."""
     return _File(path)
 

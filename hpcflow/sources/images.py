@@ -226,17 +226,17 @@ def _is_photo(path: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
-def _stamps(root: str, items: tuple[str, ...], urls: tuple[Item | None, ...]) -> list[tuple[str, int | str, int]]:
-    stamps: list[tuple[str, int | str, int]] = []
+def _stamps(root: str, items: tuple[str, ...], urls: tuple[Item | None, ...]) -> list[tuple[str, int | str, int, int]]:
+    stamps: list[tuple[str, int | str, int, int]] = []
     for i, item in enumerate(items):
         url = urls[i] if urls else None
         if url is not None:
-            stamps.append((item, url.sha256 or "", 0))
+            stamps.append((item, url.sha256 or "", 0, 0))
             continue
         try:
             status = Path(root, item).stat()
         except (OSError, ValueError):  # it will be a bad item
-            stamps.append((item, -1, -1))
+            stamps.append((item, -1, -1, -1))
         else:
-            stamps.append((item, status.st_size, status.st_mtime_ns))
+            stamps.append((item, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return stamps

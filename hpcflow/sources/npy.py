@@ -60,7 +60,7 @@ def open_npy(path: str, dims: Dims = None) -> FlatSource:
     status = regular(path)
     with Path(path).open("rb") as file:
         opened = _described(given, file, status.st_size, dims)
-    return replace(opened, path=path, mtime_ns=status.st_mtime_ns)
+    return replace(opened, path=path, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
 
 
 def _described(given: str, file: BinaryIO, size: int, dims: Dims) -> FlatSource:

@@ -65,7 +65,8 @@ def raw(
         return flat(path, fetching(fetch, storage_options, max_bytes=WHOLE), described)
     status = regular(path)
     opened = described(path, BytesIO(), status.st_size)
-    return replace(opened, path=str(Path(path).absolute()), mtime_ns=status.st_mtime_ns)
+    place = str(Path(path).absolute())
+    return replace(opened, path=place, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
 
 
 def _described(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hpcflow.digests import digest_json
 from hpcflow.errors import Mismatch, MissingPackage, RunError
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
@@ -36,10 +37,12 @@ class XarraySource:
     """What is decoded whole; `None` where the variable lies in one piece."""
     size: int
     mtime_ns: int
+    stamps: str
+    """The hash of the sizes and times of all its files."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The place, and the size and time by which a change of the file is seen."""
+        """The place, and the sizes and times by which a change of the file, or of one of a folder's, is seen."""
         return {
             "path": self.path,
             "variable": self.variable,
@@ -47,6 +50,7 @@ class XarraySource:
             "decode": self.decode,
             "size": self.size,
             "mtime_ns": self.mtime_ns,
+            "stamps": self.stamps,
         }
 
     def read(self, region: Region) -> Array:
@@ -124,6 +128,7 @@ def xarray(
         chunks=tuple(int(n) for n in sizes) if sizes and found.ndim else None,
         size=size,
         mtime_ns=mtime_ns,
+        stamps=digest_json(list(_stamps(path))),
     )
 
 
@@ -135,6 +140,14 @@ def _state(path: str) -> tuple[int, int]:
         return 0, max((one.stat().st_mtime_ns for one in documents), default=0)
     status = found.stat()
     return status.st_size, status.st_mtime_ns
+
+
+def _stamps(path: str) -> Iterator[tuple[str, int, int, int]]:
+    """Name, size and times of a file, or of each one below a folder."""
+    files = [path] if Path(path).is_file() else sorted(str(one) for one in Path(path).rglob("*") if one.is_file())
+    for file in files:
+        status = Path(file).stat()
+        yield file.removeprefix(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _open(path: str, variable: str, group: str, engine: Engine, *, decode: bool) -> Any:

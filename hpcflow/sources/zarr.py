@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from hpcflow.digests import digest_json
 from hpcflow.errors import Mismatch, MissingPackage, RunError
 from hpcflow.ingest.urls import WEB, scheme
 from hpcflow.meta import Meta
@@ -59,6 +62,22 @@ class ZarrSource:
             "mtime_ns": self.written_ns,
         }
 
+    def state(self, region: Region) -> str:
+        """What tells that the chunks in `region` are the same files as before; of those behind a URL nothing is asked.
+
+        Whoever writes into an array leaves its metadata alone.
+        """
+        if "://" in self.path:
+            return digest_json(self.identity)
+        array = _cached(self.path, self.component, self.options, self.metadata)
+        if Path(self.path).is_file():  # an archive
+            return digest_json([self.identity, _stamp(self.path)])
+        stored = zip(region, self.shards or array.chunks, strict=True)
+        touched = product(*(range(a // n, -(-b // n)) for (a, b), n in stored))
+        key = array.metadata.encode_chunk_key
+        root = f"{self.path}/{array.path}" if array.path else self.path
+        return digest_json([self.identity, [_stamp(f"{root}/{key(place)}") for place in touched]])
+
     def read(self, region: Region) -> Array:
         """Decode the chunks that the region touches."""
         if size_of(region) == 0:
@@ -74,6 +93,15 @@ class ZarrSource:
             # Codecs raise whatever their library does when a chunk is damaged.
             raise RunError(f"cannot read {list(region)} of `{_place(self.path, self.component)}`: {error}") from error
         return np.asarray(block, self.meta.dtype).reshape(shape_of(region))
+
+
+def _stamp(path: str) -> tuple[int, int, int]:
+    """Size and times of a file; those of one that is not there are negative."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  (for each chunk: text is faster)
+    except FileNotFoundError:
+        return -1, -1, -1
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _settle() -> None:

@@ -118,6 +118,51 @@ def test_a_changed_byte_of_the_input_costs_what_it_reaches(flow):
     assert outputs() == again
 
 
+def test_a_changed_byte_whose_time_was_set_back_is_seen(flow):
+    run(flow)
+    before = Path("x.npy").stat()
+    with Path("x.npy").open("r+b") as file:
+        file.seek(-3, os.SEEK_END)
+        file.write(b"\x01")
+    os.utime("x.npy", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert run(flow) == (1 + BLOCKS, BLOCKS - 1)
+
+
+CHUNKS = """
+flow: chunks
+block: [16, 16]
+sources: {x: {from: SOURCE}}
+steps: {twice: {op: expr, expr: 2 * x}}
+sinks: {twice: {to: npy, of: twice, path: twice.npy}}
+"""
+
+
+@pytest.mark.parametrize("stored", [{}, {"zarr_format": 2}, {"shards": (16, 32)}, {"name": "group/part"}])
+def test_chunks_of_an_input_that_are_written_to_cost_what_they_reach(stored, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = zarr.create_array("x.zarr", shape=(64, 64), chunks=(16, 16), dtype="f4", fill_value=0, **stored)
+    x[16:] = 1
+    Path("f.yaml").write_text(CHUNKS.replace("SOURCE", f"zarr, path: x.zarr, component: {stored.get('name', '')!r}"))
+    assert run("f.yaml") == (BLOCKS, 0)
+    assert run("f.yaml") == (0, BLOCKS)
+    x[20, 20] = 5
+    x[0, 0] = 3  # in a chunk that was not there
+    assert run("f.yaml") == (2, BLOCKS - 2)
+    np.testing.assert_array_equal(np.load("twice.npy"), 2 * x[...])
+
+
+def test_a_chunk_of_a_data_set_that_is_written_to_costs_what_it_reaches(tmp_path, monkeypatch):
+    xarray = pytest.importorskip("xarray")
+    monkeypatch.chdir(tmp_path)
+    part = xarray.DataArray(np.ones((64, 64)), dims=("y", "x"), name="part")
+    part.to_dataset().to_zarr("x.zarr", zarr_format=2, encoding={"part": {"chunks": (16, 16)}})
+    Path("f.yaml").write_text(CHUNKS.replace("SOURCE", "xarray, path: x.zarr, variable: part"))
+    assert run("f.yaml") == (BLOCKS, 0)
+    zarr.open("x.zarr")["part"][20, 20] = 5
+    assert run("f.yaml") == (1, BLOCKS - 1)
+    assert np.load("twice.npy")[20, 20] == 10
+
+
 def test_receipts_that_are_torn_or_flipped_are_not_believed(flow):
     run(flow)
     first = outputs()
