@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from torch._inductor.package import load_package
 
+from hpcflow.clusters._limits import threads_here
 from hpcflow.models._torch import array, grouped, inferring, tensor
 from hpcflow.models.base import Network
 from hpcflow.namespace import Array
@@ -18,7 +22,21 @@ def load(path: Path, size: int | None, device: str) -> Network:
     compiled = load_package(str(path), num_runners=os.cpu_count() or 1)
 
     def run(batch: Array) -> Array:
-        with inferring(batch):
+        with inferring(batch), _every_thread():
             return array(grouped(compiled, tensor(batch, device).contiguous(), size), batch)
 
     return run
+
+
+@contextmanager
+def _every_thread() -> Iterator[None]:
+    """Use the cores of the process's other threads: torch holds Python's lock, so that they wait.
+
+    See https://github.com/pytorch/pytorch/issues/197516.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads_here())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -51,7 +51,8 @@ def by_hpcflow(
 
     row.entry(name, "hpcflow", **options)(run)
     if command:
-        row.entry(f"{name}, command", "command", **options)(process)
+        # A process keeps nothing for the next one.
+        row.entry(f"{name}, command", "command", **{**options, "keeps": False})(process)
 
 
 def write(flow: Flow, case: Case) -> Path:

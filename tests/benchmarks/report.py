@@ -123,7 +123,7 @@ documentation advises, and as many threads as there are cores), and by what bind
 loop written for it. Each works in a process of its own; they take turns, a round each, after a warm-up in which all
 answers are held against each other. An entry whose answer differs has no figures. The suite keeps to about half an
 hour, so that slow entries get fewer rounds than the five that others get; a round of 15 s and more needs no warm-up,
-which then counts as one, unless it exports or compiles what later rounds find.
+which then counts as one, unless it loads, exports or compiles what later rounds find.
 
 `hpcflow` is `hpcflow.run` on the threads of one process, as the peers are, unless its name says otherwise. `command` is
 the whole of `python -m hpcflow run`, from the start of the interpreter, with the cluster that it starts by default.

@@ -157,7 +157,8 @@ def made(model: str, title: str, reaches: tuple[Reach, ...], needs: tuple[str, .
             name=name,
             command=name == "hpcflow",
             needs=(*needs, *needed.get(engine.get("engine", ""), ("torch",))),
-            keeps=bool(engine),
+            # Loaded, exported or compiled by the first round; the peers load theirs before they are timed.
+            keeps=True,
             tolerance=0.1 if "precision" in engine else None,
             # An export takes half a minute, once: too much for a test; compiling takes longer still.
             sizes=("full",)
