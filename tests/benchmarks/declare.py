@@ -60,7 +60,7 @@ class Entry:
     """Where it may differ more than the row says."""
     sizes: tuple[str, ...] = ("full", "quick", "toy")
     keeps: bool = False
-    """Whether its first round makes what the others find (a network, loaded, exported or compiled): that one never counts."""
+    """Whether its first round makes or loads what the others find, a network: that one never counts."""
 
 
 @dataclass(frozen=True)
