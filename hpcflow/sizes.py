@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import floor
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
@@ -55,3 +56,9 @@ def parse_share(text: str) -> int | float:
     if share > 1:
         raise ValueError(f"expected a number such as 5, or a share such as 10% or 0.1, found {text!r}")
     return share
+
+
+def share_of(share: int | float, items: int) -> int:  # noqa: PYI041  (they mean different things)
+    """How many of some items a share is, rounded down, an integer being itself."""
+    # 0.29 * 100 is a little less than 29.
+    return share if isinstance(share, int) else floor(round(share * items, 6))

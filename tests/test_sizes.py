@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcflow.sizes import parse_share, parse_size, show_size
+from hpcflow.sizes import parse_share, parse_size, share_of, show_size
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,9 @@ def test_shares_are_read(text, share):
 def test_what_is_no_share_is_refused(text):
     with pytest.raises(ValueError, match="expected a number such as 5, or a share such as 10%"):
         parse_share(text)
+
+
+def test_a_share_of_a_hundred_is_its_percents():
+    assert [share_of(parse_share(f"{n}%"), 100) for n in range(101)] == list(range(101))
+    assert [share_of(parse_share(f"{n / 10}%"), 1000) for n in range(1000)] == list(range(1000))
+    assert share_of(5, 3) == 5

@@ -53,7 +53,10 @@ def _write(path: Path, text: str) -> None:
 class Kept:
     """A run as it was."""
 
-    run_dir: Path
+    text: str
+    """The flow."""
+    place: str
+    """Where that stands."""
     file: str
     directory: str
     key: str
@@ -74,8 +77,7 @@ class Kept:
         RunError
             Where neither the copy nor the flow's own file is what was run.
         """
-        copy = self.run_dir / "flow.yaml"
-        flow = loads(copy.read_text(encoding="utf-8"), str(copy), self.params)
+        flow = loads(self.text, self.place, self.params)
         if flow_key(flow) == self.key:
             # Its outputs say where they came from: the flow's own file, not this copy.
             return replace(flow, file=self.file)
@@ -84,7 +86,7 @@ class Kept:
             if flow_key(flow) == self.key:
                 return flow
         raise RunError(
-            f"expected in `{copy}` the flow that was run, found another\n"
+            f"expected in `{self.place}` the flow that was run, found another\n"
             f"  hint: run `{self.file}` again with the parameters it had; what is sound is not computed again"
         )
 
@@ -97,16 +99,46 @@ def recall(run_dir: str | Path) -> Kept:
     RunError
         Where it has kept nothing.
     """
-    path = Path(run_dir, "run.json")
+    place = str(Path(run_dir, "flow.yaml"))
     try:
-        kept = json.loads(path.read_bytes())
-        names = ("file", "directory", "key", "params", "budget", "memory", "cluster", "workers", "threads", "max_bad")
-        return Kept(Path(run_dir), **{name: kept[name] for name in names})
+        return _recalled(kept(run_dir), Path(place).read_text(encoding="utf-8"), place)
     except (OSError, ValueError, KeyError, TypeError):
-        raise RunError(
-            f"expected `{path}` to say how the output was made, found that it does not\n"
-            "  hint: run the flow again; what is sound is not computed again"
-        ) from None
+        raise _forgotten(f"{run_dir}/run.json") from None
+
+
+def kept(run_dir: str | Path) -> dict[str, Any]:
+    """The same as JSON values, without the flow; empty where it has kept nothing."""
+    try:
+        found: dict[str, Any] = json.loads(Path(run_dir, "run.json").read_bytes())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def recall_output(manifest: Mapping[str, Any]) -> Kept:
+    """What the run that made an output kept of itself; the runs after it may have had other parameters.
+
+    Raises
+    ------
+    RunError
+        Where it has kept nothing.
+    """
+    try:
+        return _recalled(manifest["run"], manifest["provenance"]["flow"], f"the manifest of {manifest['path']}")
+    except (KeyError, TypeError):
+        raise _forgotten(f"the manifest of {manifest.get('path')}") from None
+
+
+def _recalled(said: Mapping[str, Any], text: str, place: str) -> Kept:
+    names = ("file", "directory", "key", "params", "budget", "memory", "cluster", "workers", "threads", "max_bad")
+    return Kept(text, place, **{name: said[name] for name in names})
+
+
+def _forgotten(place: str) -> RunError:
+    return RunError(
+        f"expected `{place}` to say how the output was made, found that it does not\n"
+        "  hint: run the flow again; what is sound is not computed again"
+    )
 
 
 def earlier_budget(flow: Flow, run_dir: Path, workers: int, threads: int) -> int | None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from hpcflow.digests import digest_file, digest_json
+from hpcflow.execute.kept import kept
 from hpcflow.meta import ArraySink, Meta, Signs, Target
 from hpcflow.planning.plan import Plan
 from hpcflow.planning.stages import Stage
@@ -53,11 +54,24 @@ def forget(output: str) -> None:
     manifest_of(output).unlink(missing_ok=True)
 
 
+def elsewhere(plan: Plan) -> set[str]:
+    """The folders of receipts that stand for outputs of earlier runs which this plan does not write."""
+    mine = {str(sink.sink.path) for sink in plan.flow.sinks.values()}
+    copies = (plan.run_dir / "manifests").glob("*.json")
+    others = (parse(copy.read_text(encoding="utf-8", errors="replace")) for copy in copies)
+    return {
+        Path(other["blocks"]["receipts"]).parent.name
+        for other in others
+        if other and "blocks" in other and other["path"] not in mine and Path(other["path"]).exists()
+    }
+
+
 def publish(plan: Plan, done: Sequence[Done], said: Mapping[str, Any]) -> None:
     """Write the manifest of every output of a plan whose blocks and documents are complete.
 
     `said` is their provenance.
     """
+    run = kept(plan.run_dir)
     hashes = {one.receipts: digest_file(str(one.receipts)) for one in done}
     for sink in plan.flow.sinks.values():
         place = sink.sink.path
@@ -67,6 +81,7 @@ def publish(plan: Plan, done: Sequence[Done], said: Mapping[str, Any]) -> None:
             "flow": plan.flow.name,
             "path": place,
             "run_dir": str(plan.run_dir.absolute()),
+            "run": run,
             "provenance": said,
         }
         if isinstance(sink.sink, ArraySink):

@@ -100,6 +100,12 @@ def _unpack(dtype: str, shape: list[int], content: str) -> Any:
 _appending = threading.Lock()
 
 
+def folder_of(run_dir: Path, stage: Stage, key: str) -> Path:
+    """Where a stage's receipts stand: those of other outputs, which may be as they were, elsewhere."""
+    places = sorted(write.target.path for write in stage.writes)
+    return (run_dir / "receipts" / f"{stage.name}-{digest_json([key, places])}").absolute()
+
+
 def begin(folder: Path, run: str) -> None:
     """Make a run's folder within a stage's, and take their names away from those of earlier runs."""
     for path in folder.iterdir():

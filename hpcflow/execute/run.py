@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from math import floor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,11 +24,11 @@ from hpcflow.execute.failures import failed, too_many
 from hpcflow.execute.faults import full
 from hpcflow.execute.fold import Fold
 from hpcflow.execute.guard import Guard
-from hpcflow.execute.manifest import Done, forget, publish
+from hpcflow.execute.manifest import Done, elsewhere, forget, publish
 from hpcflow.execute.prepare import needs_preparing, prepare, with_prepared
 from hpcflow.execute.progress import Progress
 from hpcflow.execute.provenance import provenance
-from hpcflow.execute.receipts import COMPLETE, Marks, Receipt, begin, read, stage_key
+from hpcflow.execute.receipts import COMPLETE, Marks, Receipt, begin, folder_of, read, stage_key
 from hpcflow.execute.scratch import came_back, is_gone, remove
 from hpcflow.execute.space import expect_room, no_room
 from hpcflow.meta import Bad, Column, ItemSource, Signs, Target
@@ -40,6 +39,7 @@ from hpcflow.regions import size_of
 from hpcflow.registry import Partial
 from hpcflow.report.history import History
 from hpcflow.report.pace import Expected
+from hpcflow.sizes import share_of
 
 T = TypeVar("T")
 CHECKED_TOGETHER = 16
@@ -98,7 +98,7 @@ def run_plan(
     RunError
     """
     if fresh:
-        shutil.rmtree(plan.run_dir / "receipts", ignore_errors=True)
+        _drop_receipts(plan, elsewhere(plan))
     doubtful = expect_room(plan)
     outcome.provenance = provenance(plan)
     progress.start([Expected(stage.name, stage.tasks, cost(stage, stage.block)) for stage in plan.stages])
@@ -134,7 +134,7 @@ def _allowed(plan: Plan, max_bad: int | float) -> int:  # noqa: PYI041  (they me
     if isinstance(max_bad, int):
         return max_bad
     items = sum(len(n.source.items) for n in plan.flow.nodes.values() if isinstance(n.source, ItemSource))
-    return floor(max_bad * items)
+    return share_of(max_bad, items)
 
 
 def run_stage(run: _Run, stage: Stage, *, again: bool = False) -> Done:
@@ -144,7 +144,7 @@ def run_stage(run: _Run, stage: Stage, *, again: bool = False) -> Done:
     """
     stage = _prepared(run.plan, stage, run.pool)
     key = stage_key(stage)
-    folder = (run.plan.run_dir / "receipts" / f"{stage.name}-{key}").absolute()
+    folder = folder_of(run.plan.run_dir, stage, key)
     folder.mkdir(parents=True, exist_ok=True)
     owned = _owned(stage, key, run)
     work = Work(owned, f"{stage.name}-{run.id}{'-again' * again}", folder / run.id)
@@ -217,16 +217,20 @@ def _gather(account: _Account, folder: Path, stage: Stage) -> None:
 
 
 def _clear(plan: Plan, done: Sequence[Done]) -> None:
-    """Remove what earlier runs with other parameters have left in the run's folder."""
-    keep = {one.receipts.parent.name for one in done}
-    for folder in (plan.run_dir / "receipts").iterdir():
-        if folder.name not in keep:
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove what earlier runs with other parameters have left in the run's folder, but for receipts of outputs."""
+    _drop_receipts(plan, elsewhere(plan) | {one.receipts.parent.name for one in done})
     stages = plan.run_dir / "stages"
     kept = {name for target in plan.targets for name in (Path(target.path).name, gone_mark(target.path).name)}
     for file in stages.iterdir() if stages.is_dir() else ():
         if file.name not in kept:
             file.unlink(missing_ok=True)
+
+
+def _drop_receipts(plan: Plan, keep: set[str]) -> None:
+    folder = plan.run_dir / "receipts"
+    for one in folder.iterdir() if folder.is_dir() else ():
+        if one.name not in keep:
+            shutil.rmtree(one, ignore_errors=True)
 
 
 def _prepared(plan: Plan, stage: Stage, pool: Pool) -> Stage:

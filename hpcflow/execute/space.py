@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hpcflow.errors import RunError
-from hpcflow.execute.receipts import stage_key
+from hpcflow.execute.receipts import folder_of, stage_key
 from hpcflow.meta import Target, stored_bytes
 from hpcflow.planning.plan import Plan
 from hpcflow.planning.stages import Stage
@@ -30,7 +30,7 @@ def expect_room(plan: Plan) -> list[str]:
     needs: dict[int, list[tuple[Path, int]]] = defaultdict(list)
     doubtful, asked = [], plan.disk_needed()
     for stage in plan.stages:
-        known = (plan.run_dir / "receipts" / f"{stage.name}-{stage_key(stage)}").is_dir()
+        known = folder_of(plan.run_dir, stage, stage_key(stage)).is_dir()
         for target in targets(stage):
             folder = _existing(Path(target.path).parent)
             need = asked[target.path] - _taken(target, finished=known)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hpcflow.digests import digest_file
 from hpcflow.errors import Mismatch, RunError
-from hpcflow.execute.manifest import copy_of, manifest_of, parse, regions, target_at
+from hpcflow.execute.manifest import VERSION, copy_of, manifest_of, parse, regions, target_at
 from hpcflow.execute.receipts import read_file
 from hpcflow.meta import Target
 from hpcflow.regions import Region, grid, unravel
@@ -42,6 +42,7 @@ class Verdict:
     damage: tuple[Damage, ...]
     repaired: tuple[Damage, ...] = ()
     """What was damaged, and is not any more."""
+    manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def sound(self) -> bool:
@@ -98,7 +99,7 @@ def examine(output: str | os.PathLike[str]) -> Verdict:
         damage += _receipts(body)
     elif not path.exists() or digest_file(str(path)) != body["files"][""]:
         damage.append(Damage(str(path), "missing" if not path.exists() else "content"))
-    return Verdict(str(path), body["run_dir"], blocks, tuple(damage))
+    return Verdict(str(path), body["run_dir"], blocks, tuple(damage), manifest=body)
 
 
 def _body(path: Path, damage: list[Damage]) -> dict[str, Any]:
@@ -106,6 +107,11 @@ def _body(path: Path, damage: list[Damage]) -> dict[str, Any]:
     own = manifest_of(path)
     text = own.read_text(encoding="utf-8", errors="replace") if own.exists() else ""
     body = parse(text)
+    if body is not None and body.get("version") != VERSION:
+        raise RunError(
+            f"expected a manifest of version {VERSION} in `{own}`, found {body.get('version')!r}: another release of "
+            "hpcflow has written it\n  hint: verify it with that one, or run the flow again"
+        )
     if body is not None:
         return body
     for run_dir in _run_dirs(text, path):

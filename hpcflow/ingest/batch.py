@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import floor
 from os import PathLike, fspath
 from pathlib import Path
 from time import perf_counter
@@ -23,6 +22,7 @@ from hpcflow.ingest.lists import expand, is_list, is_pattern, read_list
 from hpcflow.ingest.manifest import Folder, Row, rows
 from hpcflow.ingest.settings import settings_of
 from hpcflow.ingest.urls import HIDDEN, WEB, Names, is_url, scheme, shown
+from hpcflow.sizes import share_of
 
 SHOWN = 20
 """Failures that are kept for messages; the manifest has all."""
@@ -156,7 +156,7 @@ async def fetch_async(
                     progress(tally)
             tally.bytes = engine.received
             await asyncio.to_thread(made.publish)
-    allowed = max_bad if isinstance(max_bad, int) else floor(max_bad * tally.done)
+    allowed = share_of(max_bad, tally.done)
     code = 0 if not tally.failed else 3 if tally.failed <= allowed else 1
     seconds = perf_counter() - begun
     counts = (tally.done, tally.ok, tally.cached, tally.failed, tally.bytes, seconds)

@@ -1,6 +1,7 @@
 """Disks that fill up, files that shrink, bits that flip."""
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from harness import FULL, ROOT, times, tree
 
 import hpcflow
+from hpcflow.digests import digest_json
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.execute import space
 from hpcflow.registry import function
@@ -125,6 +127,44 @@ def test_a_run_that_changes_an_output_takes_its_manifest_away_first(flow, monkey
     monkeypatch.setattr("hpcflow.execute.run.publish", lambda *_: None)
     run(flow)
     assert list(Path("out").glob(".*")) == []
+
+
+PARAMETERS = """
+flow: several
+block: [16, 16]
+params: {sigma: 1.0, name: a}
+sources: {x: {from: npy, path: x.npy}}
+steps: {smooth: {op: gaussian, of: x, sigma: "${sigma}"}}
+sinks: {smooth: {to: npy, of: smooth, path: "${name}.npy"}}
+"""
+
+
+def test_outputs_of_other_parameters_stay_sound_and_are_repaired_with_their_own(flow):
+    Path(flow).write_text(PARAMETERS)
+    run(flow)
+    before = Path("a.npy").read_bytes()
+    for name, sigma in (("b", 1.0), ("c", 2.0)):  # the same stage for another file, and another stage
+        run(flow, params={"name": name, "sigma": sigma}, fresh=name == "c")
+        assert hpcflow.verify("a.npy").sound
+    Path("a.npy").write_bytes(before[:-1] + b"\0")
+    assert len(hpcflow.verify("a.npy", repair=True).repaired) == 1
+    assert Path("a.npy").read_bytes() == before
+    assert hpcflow.verify("c.npy").sound
+    Path("b.npy").unlink()
+    run(flow, params={"sigma": 3.0})
+    assert len(list(Path("runs/several/receipts").iterdir())) == 2  # of a, made anew, and of c
+
+
+def test_a_manifest_of_another_release_is_said_to_be_one(flow):
+    run(flow)
+    manifest = Path("out/.plain.npy.manifest.json")
+    body = json.loads(manifest.read_bytes())
+    del body["checksum"]
+    body["version"] = 99
+    body["checksum"] = digest_json(body)
+    manifest.write_text(json.dumps(body, indent=1, sort_keys=True) + "\n")
+    with pytest.raises(RunError, match="another release"):
+        hpcflow.verify("out/plain.npy")
 
 
 def test_old_journals_go_when_a_run_is_complete(flow):
