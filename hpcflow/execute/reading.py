@@ -11,12 +11,11 @@ import numpy as np
 import xxhash
 
 from hpcflow.digests import digest_json, update
-from hpcflow.errors import BadItem
 from hpcflow.execute.layers import Layers
 from hpcflow.meta import Bad, ItemSource, Source
 from hpcflow.namespace import Array
 from hpcflow.planning.stages import Stage
-from hpcflow.program.evaluate import StepError, read_input, read_periodic
+from hpcflow.program.evaluate import read_input
 from hpcflow.program.program import Bounds
 from hpcflow.regions import Region, inside, size_of, slices, tiles
 from hpcflow.secrets import redact
@@ -57,7 +56,7 @@ class Reader:
                 read: Callable[[Region], Array] = _by_item(name, source, stage, bad)
                 if layers is not None and name in stage.shared:
                     read = partial(layers.read, name, source)
-                array = _named(name, partial(self._hashed, name, read), region, meta.shape)
+                array = read_input(name, partial(self._hashed, read), region, meta.shape)
                 self._decoded[name] = region, array
                 lap(name)
             elif hasattr(source, "maps") and inside(region, meta.shape):
@@ -72,7 +71,7 @@ class Reader:
             array = source.read(block)
             self._decoded[name], self._mapped[name] = (block, array), _Pages(array)
         if name not in self._decoded:
-            return self._hashed(name, source.read, region)
+            return self._hashed(source.read, name, region)
         held, array = self._decoded[name]
         shape = self._stage.program.metas[name].shape
         # A block that was read beyond an end holds the far side one extent away.
@@ -84,7 +83,7 @@ class Reader:
             self._hash(name, part)
         return part
 
-    def _hashed(self, name: str, read: Callable[[Region], Array], region: Region) -> Array:
+    def _hashed(self, read: Callable[[Region], Array], name: str, region: Region) -> Array:
         array = read(region)
         self._hash(name, array)
         return array
@@ -123,15 +122,6 @@ class _Pages:
             self._map.madvise(mmap.MADV_DONTNEED, first, end - first)
         low, high = np.lib.array_utils.byte_bounds(tile)
         self._last = (low - self._start) // mmap.PAGESIZE * mmap.PAGESIZE, high - self._start
-
-
-def _named(name: str, read: Callable[[Region], Array], region: Region, shape: tuple[int, ...]) -> Array:
-    try:
-        return read_periodic(read, region, shape)
-    except (BadItem, StepError):
-        raise
-    except Exception as error:
-        raise StepError(name, f"{type(error).__name__}: {error}") from error
 
 
 def _by_item(name: str, source: Source, stage: Stage, bad: list[Bad] | None) -> Callable[[Region], Array]:

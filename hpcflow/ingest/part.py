@@ -54,10 +54,13 @@ class Part:
     def __init__(self, path: str, buffer: int) -> None:
         self._name = path
         self._limit = buffer
+        self._clear(Version())
+
+    def _clear(self, version: Version) -> None:
         self._buffer: bytes | bytearray = b""
         self._flushed = 0
         self._digest = hashlib.sha256()
-        self.version = Version()
+        self.version = version
 
     @property
     def path(self) -> Path:
@@ -108,10 +111,7 @@ class Part:
         """Start over with this version."""
         if self._flushed:
             self.path.write_bytes(b"")
-        self._buffer = b""
-        self._flushed = 0
-        self._digest = hashlib.sha256()
-        self.version = version
+        self._clear(version)
 
     async def add(self, piece: bytes) -> None:
         """Take the next bytes; returns when there is room for more."""
@@ -156,10 +156,7 @@ class Part:
 
     def drop(self) -> None:
         """Drop everything."""
-        self._buffer = b""
-        self._flushed = 0
-        self._digest = hashlib.sha256()
-        self.version = Version()
+        self._clear(Version())
         for path in (self.path, self._notes):
             with suppress(FileNotFoundError):
                 path.unlink()
