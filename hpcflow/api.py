@@ -188,7 +188,6 @@ def run(
         record = Record(planned, begun, watch, Outcome(history=history))
         last.callback(record.draw, told)
         with _reporting(record, told):
-            planned.run_dir.mkdir(parents=True, exist_ok=True)
             kept = {"cluster": str(cluster), "workers": where.workers, "threads": where.threads}
             kept |= {"memory": where.memory, "max_bad": allowed}
             remember(planned, kept)

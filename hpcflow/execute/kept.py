@@ -39,8 +39,12 @@ def remember(plan: Plan, where: Mapping[str, Any]) -> None:
         "budget": plan.budget,
         **where,
     }
-    _write(plan.run_dir / "flow.yaml", text)
-    _write(plan.run_dir / "run.json", json.dumps(kept, indent=1) + "\n")
+    try:
+        plan.run_dir.mkdir(parents=True, exist_ok=True)
+        _write(plan.run_dir / "flow.yaml", text)
+        _write(plan.run_dir / "run.json", json.dumps(kept, indent=1) + "\n")
+    except OSError as error:
+        raise RunError(f"could not write to `{plan.run_dir}`: {error.strerror or error}") from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -24,12 +24,15 @@ def owned(flow: str, paths: Iterable[str | Path]) -> Iterator[None]:
     Raises
     ------
     RunError
-        Where another process owns one; it says which.
+        Where another process owns one; it says which. Where nothing can be written there.
     """
     with ExitStack() as stack:
         # In one order for everyone, so that two runs cannot each wait for the other's.
         for path in sorted({str(Path(path).absolute()) for path in paths}):
-            stack.enter_context(_owned(flow, Path(path)))
+            try:
+                stack.enter_context(_owned(flow, Path(path)))
+            except OSError as error:
+                raise RunError(f"could not write beside `{path}`: {error.strerror or error}") from error
         yield
 
 

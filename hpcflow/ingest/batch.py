@@ -7,7 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike, fspath
@@ -147,7 +147,7 @@ async def fetch_async(
     async with Engine(chosen) as engine, _listed(engine, source, column, retry, folder) as listed:
         tally = Tally(await asyncio.to_thread(_count, listed))
         failures: deque[tuple[str, str]] = deque(maxlen=None)
-        with _made(folder) as made:
+        with _told(folder), _made(folder) as made:
             async for row in _fetched(engine, made, listed):
                 made.add(row)
                 _tell(tally, row.result, failures)
@@ -169,6 +169,18 @@ def _made(folder: Path) -> Folder:
     except OSError as error:
         raise RunError(f"could not write to `{folder}`: {error.strerror}") from error
     return Folder(folder)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Say of a disk that gives no more, or takes no more, where that was."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"could not go on at `{error.filename or folder}`: {error.strerror or error}\n"
+            "  hint: run the same command again once that is mended: what is there stays"
+        ) from error
 
 
 def _tell(tally: Tally, result: Result, failures: deque[tuple[str, str]]) -> None:

@@ -20,6 +20,10 @@ PATIENCE = 300.0
 """Seconds that a server may ask to be left alone before its files count as not to be had."""
 
 
+FOR_GOOD = 366 * 86_400.0
+"""Seconds: whoever asks for more gets this much; no clock goes on for as long as a server may ask."""
+
+
 class Failure(HpcflowError):
     """A try failed.
 
@@ -62,12 +66,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return min(float(text), FOR_GOOD)
     asked = _seconds(text)
     if asked is None:
         return None
     now = _seconds(headers.get("Date", ""))
-    return max(asked - (time() if now is None else now), 0.0)
+    return min(max(asked - (time() if now is None else now), 0.0), FOR_GOOD)
 
 
 def _seconds(date: str) -> float | None:

@@ -20,6 +20,7 @@ URL_COLUMNS = ("url", "urls", "uri", "href", "link", "path", "file")
 LABEL_COLUMNS = ("id", "name")
 HASH_COLUMNS = ("sha256", "sha-256", "sha256sum")
 HASH = re.compile(r"[0-9a-fA-F]{64}")
+HASH_BYTES = 32
 ROWS = 4096
 
 
@@ -74,7 +75,7 @@ def _lines(path: str) -> Iterator[str]:
 
 def _table(path: str, ending: str, column: str | None) -> Iterator[tuple[str, str | None, str | None]]:
     with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows: Iterator[list[str]] = csv.reader(file, delimiter="\t" if ending == ".tsv" else ",")
+        rows = _rows(path, csv.reader(file, delimiter="\t" if ending == ".tsv" else ",", strict=True))
         head = next(rows, None)
         if head is None:
             return
@@ -91,26 +92,54 @@ def _table(path: str, ending: str, column: str | None) -> Iterator[tuple[str, st
                 yield cells[0], cells[1], cells[2]
 
 
-def _parquet(path: str, column: str | None) -> Iterator[tuple[str, str | None, str | None]]:
-    from pyarrow import parquet  # noqa: PLC0415  (only where it is used)
+def _rows(path: str, reader: Any) -> Iterator[list[str]]:
+    """The rows that hold anything; a quote that nothing closes would else take all that follows for one cell."""
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise Mismatch(
+                f"expected a row of a table in line {line} of `{path}`, found none: {error}",
+                hint="a cell that begins with a quote ends with one, and those within it are doubled",
+            ) from None
+        if row is None:
+            return
+        if any(row):
+            yield row
 
-    with parquet.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        places = _columns(names, column)
-        if places is None:
-            raise _no_column(path, column, names)
-        wanted = [names[i] for i in places if i is not None]
-        for batch in file.iter_batches(ROWS, columns=wanted):
-            columns: list[list[Any]] = [
-                batch.column(names[i]).to_pylist() if i is not None else [None] * len(batch) for i in places
-            ]
-            for url, label, sha256 in zip(*columns, strict=True):
-                if url:
-                    yield str(url), _text(label), _text(sha256)
+
+def _parquet(path: str, column: str | None) -> Iterator[tuple[str, str | None, str | None]]:
+    import pyarrow as pa  # noqa: PLC0415  (only where it is used)
+    from pyarrow import parquet  # noqa: PLC0415
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            places = _columns(names, column)
+            if places is None:
+                raise _no_column(path, column, names)
+            wanted = [names[i] for i in places if i is not None]
+            for batch in file.iter_batches(ROWS, columns=wanted):
+                columns: list[list[Any]] = [
+                    batch.column(names[i]).to_pylist() if i is not None else [None] * len(batch) for i in places
+                ]
+                for url, label, sha256 in zip(*columns, strict=True):
+                    if url:
+                        yield _text(url) or "", _text(label), _hash(sha256)
+    except pa.ArrowException as error:
+        raise Mismatch(f"expected a Parquet file, found something else in `{path}`: {error}") from None
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else value.hex() if isinstance(value, bytes) else str(value)
+    """A cell as text; some writers leave it as plain bytes."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return None if value is None else str(value)
+
+
+def _hash(value: Any) -> str | None:
+    return value.hex() if isinstance(value, bytes) and len(value) == HASH_BYTES else _text(value)
 
 
 def _columns(names: Sequence[str], column: str | None) -> tuple[int, int | None, int | None] | None:

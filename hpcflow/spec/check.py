@@ -185,7 +185,7 @@ def check_paths(sinks: Mapping[str, Sink], nodes: Mapping[str, Node], faults: Fa
     within: dict[str, Sink] = {}  # by each folder around them, too: looking at every pair takes seconds for 1,000 sinks
     inputs: dict[str, Node] = {}  # as `within`
     for node in nodes.values():
-        if (where := _where(node.params.get("path"))) and node.use and not node.of:
+        if (where := _read(node)) and node.use and not node.of:
             for folder in _around(where):
                 inputs.setdefault(folder, node)
     here = _around(os.path.realpath("."))
@@ -219,6 +219,13 @@ def check_paths(sinks: Mapping[str, Sink], nodes: Mapping[str, Node], faults: Fa
                 f"expected a path for the output, found that of the source `{source.name}`",
                 "an output never replaces an input",
             )
+
+
+def _read(node: Node) -> str | None:
+    """Where a source's array stands: within its folder, where a parameter says which of several."""
+    where = _where(node.params.get("path"))
+    within = [node.params.get(name) for name in ("component", "group", "variable")]
+    return where and "/".join([where, *(one.strip("/") for one in within if isinstance(one, str) and one.strip("/"))])
 
 
 def _where(path: Any) -> str | None:

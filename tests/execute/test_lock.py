@@ -29,6 +29,13 @@ def test_a_second_owner_is_told_of_the_first(tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_where_nothing_can_be_written_it_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "x.npy"
+    with pytest.raises(RunError, match=r"could not write beside `.*x\.npy`: "), owned("first", [path]):
+        pass
+
+
 def test_a_dead_owner_owns_nothing(tmp_path):
     path = tmp_path / "x.npy"
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as process:

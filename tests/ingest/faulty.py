@@ -155,7 +155,7 @@ class Faulty:
         return await self._dated(503, request, path, body)
 
     async def busy_long(self, request: web.Request, path: str, body: bytes) -> web.StreamResponse:
-        return web.Response(status=503, headers={"Retry-After": "86400"})
+        return web.Response(status=503, headers={"Retry-After": "9" * 400 if "ever" in path else "86400"})
 
     async def twice(self, request: web.Request, path: str, body: bytes) -> web.StreamResponse:
         return web.Response(status=500) if self.asked[path] < 3 else await self.ok(request, path, body)

@@ -1,5 +1,6 @@
 """`hpcflow fetch` as a user runs it."""
 
+import errno
 import json
 
 import pyarrow.parquet as pq
@@ -83,3 +84,15 @@ def test_a_csv_without_urls_is_said_to_be_so(fetch, tmp_path):
     assert result.exit_code == 2
     assert f"expected a column `url` in `{tmp_path / 'list.csv'}`, found `a`, `b`" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_takes_no_more_is_named_and_the_fetch_taken_up(fetch, urls, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hpcflow.ingest.manifest._write", full)
+        result = fetch(urls, "--to", tmp_path / "out", "--max-bad", "1")
+    assert result.exit_code == 1
+    assert f"error: could not go on at `{tmp_path / 'out'}`: No space left on device\n  hint: run" in result.stderr
+    assert fetch(urls, "--to", tmp_path / "out", "--max-bad", "1").exit_code == 3

@@ -76,6 +76,7 @@ FINAL = {
     "page/honest.jpg": "expected a `.jpg` file, found a web page (`text/html",
     "bomb/a.bin": "larger than 1.0 MiB",
     "busy-long/a.bin": "asks for 86400 s without requests",
+    "busy-long/ever.bin": "asks for 31622400 s without requests",
 }
 
 
@@ -331,6 +332,27 @@ def test_what_is_no_address_is_a_loss_with_its_reason(get, urls, reason):
     _, (row,) = get([urls], retries=0)
     assert row["status"] == "failed"
     assert row["reason"].startswith(reason)
+
+
+def test_lists_of_other_programs_are_read(get, server, tmp_path):
+    urls, right = [server.url(f"ok/l{i}.bin") for i in range(2)], hashlib.sha256(body_of("ok/l0.bin"))
+    table = pa.table({"URL": [url.encode() for url in urls], "id": [b"a", b"b"], "sha256": [right.digest(), None]})
+    pq.write_table(table, tmp_path / "bytes.parquet")
+    (tmp_path / "blank.csv").write_text(f'\n,\n"url",id\n"{urls[0]}","a"\n\n{urls[1]},b\n')
+    for name in ("bytes.parquet", "blank.csv"):
+        done, rows = get(str(tmp_path / name))
+        assert (done.items, done.failed) == (2, 0), done.failures
+        assert [row["path"] for row in rows] == ["a.bin", "b.bin"]
+
+
+@pytest.mark.parametrize("rows", [1, 10_000])
+def test_a_list_that_is_damaged_loses_nothing_in_silence(get, tmp_path, rows):
+    (tmp_path / "open.csv").write_text('id,url\n1,"http://127.0.0.1:1/x\n' + "2,http://127.0.0.1:1/y\n" * rows)
+    with pytest.raises(Mismatch, match="expected a row of a table in line 2 of"):
+        get(str(tmp_path / "open.csv"))
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1" + bytes(rows))
+    with pytest.raises(Mismatch, match="expected a Parquet file, found something else"):
+        get(str(tmp_path / "torn.parquet"))
 
 
 def test_a_line_that_is_no_text_is_a_loss_of_its_own(get, server, tmp_path):
