@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from hpcflow.clusters.profiles import SINGLE, Profile, open_pool, profile
-from hpcflow.errors import HpcflowError, Mismatch
+from hpcflow.errors import HpcflowError, Mismatch, RunError
 from hpcflow.execute.dispatch import Care
 from hpcflow.execute.guard import Guard
 from hpcflow.execute.kept import earlier_budget, recall_output, remember
@@ -263,6 +263,12 @@ def verify(output: str | os.PathLike[str], *, repair: bool = False, progress: Pr
     found = examine(output)
     if found.sound or not repair:
         return found
+    place = str(found.manifest["path"])
+    if os.path.realpath(place) != os.path.realpath(found.output):
+        raise RunError(
+            f"expected `{found.output}` where its run has written it, found that it was moved from `{place}`\n"
+            "  hint: move it and its manifest back to repair it; verified it can be anywhere"
+        )
     mend(found)
     kept = recall_output(found.manifest)
     with chdir(kept.directory):

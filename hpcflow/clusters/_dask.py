@@ -59,9 +59,11 @@ class Settle(WorkerPlugin):  # type: ignore[misc]
 
     name = "hpcflow-settle"
 
-    def __init__(self, threads: int, device: str) -> None:
+    def __init__(self, threads: int, device: str, *, ours: bool) -> None:
         self.threads = threads
         self.device = device
+        self.ours = ours
+        """Whether its processes are this pool's alone; what others have left to do at their end is not cut short."""
 
     def setup(self, worker: Any) -> None:  # noqa: ARG002
         """Cap its pools, say what it computes on, and leave it to the driver to report what goes wrong."""
@@ -69,7 +71,7 @@ class Settle(WorkerPlugin):  # type: ignore[misc]
             logging.getLogger(name).setLevel(logging.CRITICAL)
         _limits.settle(self.threads)
         choose(self.device)
-        if multiprocessing.parent_process() is not None:
+        if self.ours and multiprocessing.parent_process() is not None:
             atexit.register(_exit_at_once)
 
 
@@ -249,7 +251,7 @@ def _root(error: BaseException) -> BaseException:
 
 def pool_of(profile: Profile, client: Client, link: str | None) -> DaskPool:
     """The pool, once its workers, those that are there and those to come, are told how to compute."""
-    client.register_plugin(Settle(profile.threads, profile.device))
+    client.register_plugin(Settle(profile.threads, profile.device, ours=profile.kind != "existing"))
     info = ClusterInfo(
         profile.kind,
         profile.workers,

@@ -22,7 +22,7 @@ from hpcflow.ingest.lists import expand, is_list, is_pattern, read_list
 from hpcflow.ingest.manifest import Folder, Row, rows
 from hpcflow.ingest.settings import settings_of
 from hpcflow.ingest.urls import HIDDEN, WEB, Names, is_url, scheme, shown
-from hpcflow.sizes import share_of
+from hpcflow.sizes import parse_share, share_of
 
 SHOWN = 20
 """Failures that are kept for messages; the manifest has all."""
@@ -101,7 +101,7 @@ async def fetch_async(
     to: str | PathLike[str] | None = None,
     *,
     retry: str | PathLike[str] | None = None,
-    max_bad: int | float = 0,  # noqa: PYI041  (they mean different things)
+    max_bad: float | str = 0,
     column: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     progress: Callable[[Tally], None] | None = None,
@@ -120,8 +120,8 @@ async def fetch_async(
         The manifest of an earlier fetch, of which only what failed is fetched. `source` is then
         only needed where URLs hold credentials, which manifests do not keep; `to` is the
         manifest's folder where it is left out.
-    max_bad : int or float
-        Items that may fail: an integer is a number of them, a float from 0 to 1 a fraction of all.
+    max_bad : int, float or str
+        Items that may fail: an `int` is a number of them, a `float` from 0 to 1 a share of all; or as text, ``"1%"``.
     column : str, optional
         The list's column of URLs, where it is not called `url`.
     storage_options : mapping, optional
@@ -141,6 +141,7 @@ async def fetch_async(
     """
     begun = perf_counter()
     chosen = settings_of(settings, storage_options)
+    share = parse_share(max_bad) if isinstance(max_bad, str) else max_bad
     folder = Path(to) if to is not None else Path(fspath(retry)).parent if retry is not None else None
     if folder is None:
         raise Mismatch("expected a folder for the files, found none", parameter="to")
@@ -156,7 +157,7 @@ async def fetch_async(
                     progress(tally)
             tally.bytes = engine.received
             await asyncio.to_thread(made.publish)
-    allowed = share_of(max_bad, tally.done)
+    allowed = share_of(share, tally.done)
     code = 0 if not tally.failed else 3 if tally.failed <= allowed else 1
     seconds = perf_counter() - begun
     counts = (tally.done, tally.ok, tally.cached, tally.failed, tally.bytes, seconds)

@@ -71,6 +71,9 @@ async def _stalling(settings: Settings, call: Any, *args: Any) -> Any:
     except ImportError as error:
         raise MissingPackage(f"`{scheme(args[0])}://` needs a package that is not installed: {error}") from error
     except Exception as error:  # noqa: BLE001  (file systems raise whatever the library behind them does)
+        if isinstance(error, ValueError) and "@" in args[0]:
+            # Whoever reads the URL quotes the part at fault, which may be one of a password.
+            raise Failure("is no valid URL", again=False) from None
         text = redact(str(error)).splitlines() or [""]
         reason = f"{type(error).__name__}: {text[0][:200]}"
         raise Failure(reason, again=not isinstance(error, FINAL)) from None

@@ -103,7 +103,7 @@ def _value(name: str, kind: str, value: Any) -> Any:
 
 def _within(values: Settings) -> None:
     for name in ("concurrency", "per_host", "timeout", "max_bytes", "cache_size"):
-        if getattr(values, name) <= 0:
+        if not getattr(values, name) > 0:  # nor NaN
             raise Mismatch(f"expected `{name}` to be above 0, found {getattr(values, name)}", parameter=name)
     if values.retries < 0:
         raise Mismatch(f"expected `retries` to be at least 0, found {values.retries}", parameter="retries")

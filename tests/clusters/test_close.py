@@ -11,10 +11,11 @@ import time
 import numpy as np
 import psutil
 import pytest
+from distributed import LocalCluster
 from threadpoolctl import threadpool_info
 
 from hpcflow.clusters.base import installed
-from hpcflow.clusters.profiles import open_pool, profile
+from hpcflow.clusters.profiles import Profile, open_pool, profile
 
 # The others need machines or packages of their own, and have files of their own here.
 HERE = ("local", "synchronous", "threads")
@@ -65,6 +66,14 @@ def test_a_worker_that_is_closed_does_not_take_its_modules_apart(tmp_path):
     with open_pool(profile("local", workers=1)) as pool:
         pool.submit("leave", leave_two, str(tmp_path)).result(30)
     assert [path.name for path in tmp_path.iterdir()] == ["at exit"]
+
+
+def test_workers_that_others_use_leave_in_their_own_way(tmp_path):
+    with LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address=None) as cluster:
+        where = Profile("existing", 1, 2, options={"address": cluster.scheduler_address})
+        with open_pool(where) as pool:
+            pool.submit("leave", leave_two, str(tmp_path)).result(30)
+    assert {path.name for path in tmp_path.iterdir()} == {"at exit", "at the very end"}
 
 
 def threadpool_threads():

@@ -155,6 +155,20 @@ def test_outputs_of_other_parameters_stay_sound_and_are_repaired_with_their_own(
     assert len(list(Path("runs/several/receipts").iterdir())) == 2  # of a, made anew, and of c
 
 
+def test_an_output_that_was_moved_can_be_verified_but_not_made_again(flow):
+    run(flow)
+    Path("kept").mkdir()
+    for name in ("plain.npy", ".plain.npy.manifest.json"):
+        Path("out", name).rename(Path("kept", name))
+    assert hpcflow.verify("kept/../kept/plain.npy").sound
+    content = Path("kept/plain.npy").read_bytes()
+    Path("kept/plain.npy").write_bytes(content[:-1] + b"\0")
+    with pytest.raises(RunError, match="found that it was moved from"):
+        hpcflow.verify("kept/plain.npy", repair=True)
+    assert not Path("out/plain.npy").exists()
+    assert len(hpcflow.verify("kept/plain.npy").damage) == 1
+
+
 def test_a_manifest_of_another_release_is_said_to_be_one(flow):
     run(flow)
     manifest = Path("out/.plain.npy.manifest.json")
