@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -185,9 +186,19 @@ def rows(manifest: Path) -> Iterator[Row]:
                 for record in batch.select(names).to_pylist():
                     result = Result(**record)
                     name, expected = notes.get(str(index), (result.path or "", None))
+                    _expect_plain(name)
                     yield Row(index, result, name, expected)
                     index += 1
     except FileNotFoundError:
         raise Mismatch(f"expected the manifest of a fetch, found no `{manifest}`", parameter="retry") from None
-    except (pa.ArrowException, TypeError, KeyError, IsADirectoryError) as error:
-        raise Mismatch(f"expected the manifest of a fetch, found something else in `{manifest}`: {error}") from None
+    except (pa.ArrowException, ValueError, TypeError, KeyError, AttributeError, IsADirectoryError) as error:
+        raise Mismatch(
+            f"expected the manifest of a fetch, found something else in `{manifest}`: {error}",
+            hint="move it away, and fetch the list again: what is in the cache still is not asked for",
+        ) from None
+
+
+def _expect_plain(name: str) -> None:
+    """Where a file goes is never taken from someone else's manifest unchecked."""
+    if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]*", name):
+        raise ValueError(f"the name {name!r}")

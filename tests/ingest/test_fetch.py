@@ -289,6 +289,18 @@ def test_only_what_failed_is_tried_again(get, server, tmp_path, monkeypatch):
     assert (rows[1]["status"], content(tmp_path, rows[1])) == ("ok", body_of("missing/r2.bin"))
 
 
+@pytest.mark.parametrize("notes", [b'{"failed": {"0": ["../evil.bin", null]}}', b'{"failed": []}', b"{", b"1"])
+def test_a_manifest_that_someone_else_has_made_leads_nowhere(get, server, tmp_path, notes):
+    done, _ = get([server.url("missing/a.bin")])
+    table = pq.read_table(done.manifest).replace_schema_metadata({b"hpcflow": notes})
+    table = table.set_column(0, "url", pa.array([server.url("ok/evil.bin")]))
+    pq.write_table(table, done.manifest)
+    with pytest.raises(Mismatch, match="expected the manifest of a fetch, found something else"):
+        fetch(retry=done.manifest, cache=str(tmp_path / "cache"))
+    assert not server.asked["ok/evil.bin"]
+    assert not list(tmp_path.rglob("evil*"))
+
+
 def test_the_manifest_has_these_columns(get, server):
     done, _ = get([server.url("ok/columns.bin")])
     schema = pq.read_schema(done.manifest)
