@@ -260,7 +260,7 @@ def make_plan(
     drafted, chosen = draft.cut_where_it_pays()
     too_large = [stage for stage in chosen if not stage.block and stage.domain]
     if too_large:
-        raise FlowError(*(no_block(flow, stage, limits) for stage in too_large))
+        raise FlowError(*(no_block(flow, stage, limits, draft) for stage in too_large))
     loops = any(isinstance(unit, Fused) for stage in chosen for unit in stage.schedule.units)
     targets = {target.path: target for target in [*(w.target for w in draft.writes), *drafted.stored.values()]}
     return Plan(

@@ -9,6 +9,7 @@ from hpcflow.errors import Fault, Location
 from hpcflow.planning.blocks import needed, shaped, smallest
 from hpcflow.planning.describe import TIMES, count, extents
 from hpcflow.planning.device import CONTEXT, Gpu, computes, device_memory
+from hpcflow.planning.draft import Draft
 from hpcflow.planning.processes import MIB, Base, driver_memory
 from hpcflow.planning.stages import Stage, Write
 from hpcflow.regions import Shape
@@ -61,7 +62,7 @@ def _sum(base: Base) -> str:
     return " + ".join(parts)
 
 
-def no_block(flow: Flow, stage: Stage, limits: Limits) -> Fault:
+def no_block(flow: Flow, stage: Stage, limits: Limits, draft: Draft) -> Fault:
     """Not even the smallest block of a stage fits."""
     least = smallest(stage) if flow.block is None else _as_asked(stage, flow.block)
     tasks = min(least.tasks, limits.slots)
@@ -78,8 +79,17 @@ def no_block(flow: Flow, stage: Stage, limits: Limits) -> Fault:
         location if stage.writes else node.location,
         f"expected the stage `{stage.name}` to fit {show_size(limits.budget)}, found that {which}, "
         f"{extents(least.block)}, takes {show_size(total)}: {' + '.join(parts)}",
-        "; or ".join(_remedies(flow, stage, least, limits, total)),
+        "; or ".join(_remedies(flow, stage, least, limits, _in_passes(draft, limits, total))),
     )
+
+
+def _in_passes(draft: Draft, limits: Limits, total: int) -> int:
+    """A budget, below what one pass takes, with which several passes over arrays on disk fit; else that of one."""
+    while (limits := replace(limits, budget=limits.budget * 9 // 8)).budget < total:
+        _, chosen = replace(draft, room=limits.room).cut_where_it_pays()
+        if all(stage.block or not stage.domain for stage in chosen):
+            return limits.budget
+    return total
 
 
 def _on_device(stage: Stage) -> Stage:

@@ -68,6 +68,16 @@ def test_a_block_asked_for_that_cannot_fit_is_refused_with_the_largest_that_does
     assert planned(fitting, budget=room + 200 * MIB).tasks > 1
 
 
+def test_what_fits_in_passes_over_the_disk_is_not_asked_to_fit_in_one(sparse, planned, flow):
+    steps = ["r: {op: fft, of: x, axes: [0]}", "c: {op: fft, of: r, axes: [1]}"]
+    text = flow(sparse((20_000, 20_000)), steps, ["c: {to: zarr, of: c, path: OUT/c.zarr, chunks: [500, 500]}"])
+    with pytest.raises(FlowError) as caught:
+        planned(text, budget=2**30)
+    asked = int(caught.value.faults[0].hint.partition("--memory ")[2].partition("MiB")[0]) * MIB
+    assert asked < 4 * 2**30  # in one pass it takes 10 GiB
+    assert len(planned(text, budget=asked).stages) == 2
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype", "chunks", "steps", "sink", "more", "says"),
     [
