@@ -69,13 +69,14 @@ def cap() -> None:
     from threadpoolctl import ThreadpoolController  # noqa: PLC0415  (keeps `--help` quick)
 
     with _lock:
-        for library in ThreadpoolController().lib_controllers:
-            _set(library.filepath, library.num_threads, partial(_set_library, library))
         for name, (getter, setter) in CAPPED.items():
             if name in sys.modules:
                 # Another thread may still be importing it: this waits for that.
                 module = import_module(name)
                 _set(name, getattr(module, getter)(), getattr(module, setter))
+        # After them: what Numba has of OpenMP is loaded when it is asked for its threads.
+        for library in ThreadpoolController().lib_controllers:
+            _set(library.filepath, library.num_threads, partial(_set_library, library))
     _thread.state = state
 
 

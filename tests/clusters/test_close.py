@@ -4,7 +4,10 @@ Pools of libraries get their threads back when the last of a process's own pools
 """
 
 import atexit
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -74,6 +77,32 @@ def test_workers_that_others_use_leave_in_their_own_way(tmp_path):
         with open_pool(where) as pool:
             pool.submit("leave", leave_two, str(tmp_path)).result(30)
     assert {path.name for path in tmp_path.iterdir()} == {"at exit", "at the very end"}
+
+
+COUNTED = """
+import json
+import {modules}
+from hpcflow.clusters._limits import cap, settled
+from threadpoolctl import threadpool_info
+
+found = []
+with settled(1):
+    cap()
+    found.append([one["num_threads"] for one in threadpool_info()])
+found.append([one["num_threads"] for one in threadpool_info()])
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("modules", ["scipy.linalg, numba", "scipy.linalg, numba, torch", "torch, cv2"])
+def test_pools_that_come_with_others_are_capped_too(modules):
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    command = [sys.executable, "-c", COUNTED.format(modules=modules)]
+    said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    capped, after = json.loads(said)
+    assert set(capped) == {1}
+    assert len(set(after)) == 1
+    assert after[0] > 1 or len(os.sched_getaffinity(0)) == 1
 
 
 def threadpool_threads():
