@@ -34,6 +34,8 @@ PAGES = 2**16
 PAGE, RECORD = 4096, 512
 """Bytes that are read for a URL, and that its record takes: eight to a page, half a million in all."""
 STALE_PART = 7 * 86_400.0
+TEMPORARY = ".hpcflow-"
+"""How names begin under which files are written: they may stand among those of others."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def _files(folder: Path) -> list[tuple[float, int, str]]:
 
 def replace_with(path: Path, body: bytes | bytearray, *, sync: bool = False) -> None:
     """Write a file under a temporary name and rename it; `sync` has it on disk before that."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=".part")
     try:
         # Not through a file object: each call into the system lets another thread go first.
         try:
@@ -234,7 +236,7 @@ def copy_to(source: Path, path: Path, sha256: str, *, sync: bool = True) -> tupl
     int, str
         Its size and the SHA-256 that it really has.
     """
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=".part")
     digest = hashlib.sha256()
     try:
         with os.fdopen(handle, "wb", buffering=0) as file, source.open("rb", buffering=0) as body:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from hpcflow.errors import Mismatch, RunError
+from hpcflow.ingest.cache import TEMPORARY
 from hpcflow.ingest.items import Result
 
 NAME = "manifest.parquet"
@@ -61,7 +62,7 @@ class Folder:
         except BlockingIOError:
             self._lock.close()
             raise RunError(f"`{self.path}` is being written by another fetch") from None
-        for part in self.path.glob(".*.part"):
+        for part in self.path.glob(f"{TEMPORARY}*.part"):
             part.unlink()
         old = sorted(self._hidden.glob("journal-*.jsonl"))
         self._look_back(old)
