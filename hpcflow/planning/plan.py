@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -247,6 +248,7 @@ def make_plan(
     FlowError
         Where nothing fits, with the arithmetic.
     """
+    _expect_apart(flow, run_dir)
     # Both before anything is planned, which may make this process, which they measure, a larger one.
     held, without = (base(flow, workers, processes=processes, loops=loops) for loops in (True, False))
     if elsewhere:
@@ -279,6 +281,22 @@ def make_plan(
         gpu=gpu,
         advice=advice(flow, chosen),
     )
+
+
+OWN = ("receipts", "stages", "manifests", "report.json", "report.html", "history.json", "run.json", "flow.yaml")
+"""Names within the folder of a run."""
+
+
+def _expect_apart(flow: Flow, run_dir: Path) -> None:
+    """Refuse outputs where a run keeps what is its own; beside that they may stand."""
+    faults = []
+    for sink in flow.sinks.values():
+        inside = os.path.relpath(os.path.realpath(sink.sink.path), os.path.realpath(run_dir))
+        if inside == "." or inside.split("/")[0] in OWN:
+            what = f"expected a path for the output, found one where the run keeps what is its own, `{run_dir}`"
+            faults.append(Fault(sink.places.get("path", sink.location), what))
+    if faults:
+        raise FlowError(*faults)
 
 
 @dataclass

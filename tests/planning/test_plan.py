@@ -25,6 +25,17 @@ def test_json_has_every_field_and_is_json(sparse, planned, flow):
     assert found["disk"] == {plan.targets[0].path: 4096 * 4096 * 4}
 
 
+@pytest.mark.parametrize("place", ["", "stages/t.npy", "receipts", "report.json"])
+def test_an_output_never_stands_where_a_run_keeps_its_own(place, sparse, planned, flow):
+    steps = ["y: {op: uniform, of: x}", "t: {op: sum, of: y}"]
+    path = f"OUT/run/{place}"
+    text = flow(
+        sparse((64, 64)), steps, [f"y: {{to: npy, of: y, path: {path}}}", "t: {to: json, of: t, path: OUT/t.json}"]
+    )
+    with pytest.raises(FlowError, match="where the run keeps what is its own"):
+        planned(text)
+
+
 def test_the_table_adds_up(sparse, planned, flow):
     text = str(planned(flow(sparse((4096, 4096)), ["y: {op: uniform, of: x}"], [NPY])))
     for row in ("read x", "write y", "kept by malloc", "driver", "2 tasks at once", "at the peak", "allowed"):
