@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, chdir, contextmanager
+from contextlib import ExitStack, chdir, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -225,12 +225,14 @@ def _reporting(record: Record, told: Progress) -> Iterator[None]:
     try:
         yield
     except HpcflowError as error:
-        if not record.written:
-            told.end(record.write("failed", 1, str(error)))
+        with suppress(OSError):  # a folder that takes no report must not hide why the run ended
+            if not record.written:
+                told.end(record.write("failed", 1, str(error)))
         raise
     except (KeyboardInterrupt, SystemExit) as stop:
-        if not record.written:
-            stopped(stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130)
+        with suppress(OSError):
+            if not record.written:
+                stopped(stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130)
         raise
     finally:
         last_words.remove(stopped)

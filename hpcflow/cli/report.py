@@ -29,7 +29,7 @@ def report(
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             text = summary(found, _page(Path(run_dir), found))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise Mismatch(f"expected the directory of a run, found no `{path}`") from None
         except (KeyError, TypeError, ValueError):
             raise Mismatch(f"expected the report of a run in `{path}`, found something else") from None
