@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +19,30 @@ from hpcflow.namespace import Array
 
 def load(path: Path, size: int | None, device: str) -> Network:
     """The compiled network; `size` is its batch, if that is fixed."""
-    # It runs for as many threads at once; they share its weights.
-    compiled = load_package(str(path), num_runners=os.cpu_count() or 1)
+    with _unpacked():
+        # It runs for as many threads at once; they share its weights.
+        compiled = load_package(str(path), num_runners=os.cpu_count() or 1)
 
     def run(batch: Array) -> Array:
         with inferring(batch), _every_thread():
             return array(grouped(compiled, tensor(batch, device).contiguous(), size), batch)
 
     return run
+
+
+@contextmanager
+def _unpacked() -> Iterator[None]:
+    """Have what torch unpacks gone once it is loaded: torch keeps it to the end of the process, if it comes to that."""
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="hpcflow-", ignore_cleanup_errors=True) as folder:
+        os.environ["TMPDIR"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = before
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,7 @@ def test_an_export_is_kept_and_read_without_torch(archives, photos, tmp_path):
     code = f"""
 import sys
 import numpy as np
+import tempfile
 from hpcflow.models._archive import Archive
 from hpcflow.models._engines import Use, network
 np.save(sys.argv[1], network(Archive({archives["any"].path!r}), {use("onnxruntime")!r})(np.zeros((2, 16, 16, 3), "u1")))
@@ -157,12 +159,16 @@ def test_bfloat16_is_close(archives, photos):
 
 
 @pytest.mark.slow
-def test_compiled_scores_as_torch(archives, photos):
+def test_compiled_scores_as_torch(archives, photos, tmp_path, monkeypatch):
     try:
         _engines.compiler_installed()
     except MissingPackage:
         pytest.skip("no C++ compiler")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     run = network(archives["any"], use("compile"))
+    # Nothing of it is left unpacked, even while it is in use.
+    assert list(tmp_path.glob("*hpcflow*")) == list(tmp_path.glob("aotinductor*")) == []
     np.testing.assert_allclose(run(photos[:7]), plain(photos[:7]), rtol=1e-4, atol=1e-5)
 
 
