@@ -166,7 +166,7 @@ def label(scale: float) -> list[dict[str, Any]]:
         disk.write_text("\n".join(f"{folder}/{i}.jpg" for i in range(count)))
         served.write_text("\n".join(f"http://127.0.0.1:{port}/ok/{i}.jpg" for i in range(count)))
         seconds: dict[str, list[float]] = {"disk": [], "urls": []}
-        for turn in range(3):
+        for turn in range(2):
             for name, path in (("disk", disk), ("urls", served)):
                 run = [sys.executable, "-m", "hpcflow", "run", ROOT / "flows" / "ingest.yaml", "-q", "--no-dashboard"]
                 run += ["--cluster", "threads", "-p", f"list={path}", "-p", f"cache={folder}/cache{turn}"]

@@ -14,6 +14,7 @@ from tests.benchmarks.rows._peers import dask_file, on_threads
 
 THREADS, LOCAL = "dask.array, threads", "dask.array, LocalCluster"
 OURS, PLAN = "hpcflow, local", "hpcflow.plan"
+ONCE = "NumPy whole"
 
 row = Row(
     name="overhead",
@@ -25,7 +26,7 @@ row = Row(
         "toy": {"blocks": 20, "block": 256, "tenth": 20},
     },
     inputs=lambda size: {"x": data.npy((size.blocks * size.block,))},
-    reference=THREADS,
+    reference=ONCE,
     reaches=(Reach(1, PLAN, "at most"), Reach(2, THREADS), Reach(2, LOCAL, ours=OURS)),
     share=2.5,
 )
@@ -65,15 +66,22 @@ def total(case: Case, blocks: int) -> Any:
     return ((x + 1) * 2).sum(dtype=np.float64)
 
 
-@row.peer(THREADS, "dask", env=SINGLE)
-def on_dask_threads(case: Case) -> Once:
-    on_threads(case)
-    return lambda: total(case, case.size.blocks).compute()
+@row.limit(ONCE)
+def whole(case: Case) -> Once:
+    """The same sum in no blocks at all, which the others are held against."""
+    return lambda: float(((np.load(case.inputs.x) + 1) * 2).sum(dtype=np.float64))
 
 
 def part(size: SimpleNamespace) -> float:
     """A tenth of the blocks stands for all: its graph is the cheaper one for each block."""
     return float(size.blocks / size.tenth)
+
+
+@row.peer(THREADS, "dask", env=SINGLE, scale=part, tolerance=float("inf"))
+def on_dask_threads(case: Case) -> Once:
+    """Of the sum of a tenth, only the time counts."""
+    on_threads(case)
+    return lambda: total(case, case.size.tenth).compute()
 
 
 @row.peer(LOCAL, "distributed", env=SINGLE, scale=part, tolerance=float("inf"))

@@ -29,7 +29,7 @@ row = Row(
     about="{frames} × {side}² uint16 Zarr, chunks of 1 × {side}² → {frames} × {column}², {memory_mib} MiB of memory, "
     "hpcflow in half of that",
     sizes={
-        "full": {"frames": 1024, "part": 256, "side": 2048, "column": 64, "memory_mib": 1024, "written": 2**33},
+        "full": {"frames": 1024, "part": 128, "side": 2048, "column": 64, "memory_mib": 1024, "written": 2**33},
         "quick": {"frames": 256, "part": 256, "side": 512, "column": 64, "memory_mib": 1024, "written": 2**27},
         "toy": {"frames": 12, "part": 12, "side": 32, "column": 8, "memory_mib": 1024},
     },
