@@ -15,7 +15,7 @@ from hpcflow.clusters.profiles import SINGLE, Profile, open_pool, profile
 from hpcflow.errors import HpcflowError, Mismatch, RunError
 from hpcflow.execute.dispatch import Care
 from hpcflow.execute.guard import Guard
-from hpcflow.execute.kept import earlier_budget, recall_output, remember
+from hpcflow.execute.kept import earlier_budget, recall, remember
 from hpcflow.execute.lock import owned
 from hpcflow.execute.progress import Noting, Progress, Silent
 from hpcflow.execute.record import Record
@@ -272,7 +272,7 @@ def verify(output: str | os.PathLike[str], *, repair: bool = False, progress: Pr
             "  hint: move it and its manifest back to repair it; verified it can be anywhere"
         )
     mend(found)
-    kept = recall_output(found.manifest)
+    kept = recall(found.manifest)
     with chdir(kept.directory):
         run(
             kept.flow(),

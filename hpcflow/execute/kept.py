@@ -95,23 +95,8 @@ class Kept:
         )
 
 
-def recall(run_dir: str | Path) -> Kept:
-    """What a run has kept of itself.
-
-    Raises
-    ------
-    RunError
-        Where it has kept nothing.
-    """
-    place = str(Path(run_dir, "flow.yaml"))
-    try:
-        return _recalled(kept(run_dir), Path(place).read_text(encoding="utf-8"), place)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise _forgotten(f"{run_dir}/run.json") from None
-
-
 def kept(run_dir: str | Path) -> dict[str, Any]:
-    """The same as JSON values, without the flow; empty where it has kept nothing."""
+    """What a run has kept of itself but for its flow, as JSON values; empty where that is nothing."""
     try:
         found: dict[str, Any] = json.loads(Path(run_dir, "run.json").read_bytes())
     except FileNotFoundError:
@@ -119,7 +104,7 @@ def kept(run_dir: str | Path) -> dict[str, Any]:
     return found
 
 
-def recall_output(manifest: Mapping[str, Any]) -> Kept:
+def recall(manifest: Mapping[str, Any]) -> Kept:
     """What the run that made an output kept of itself; the runs after it may have had other parameters.
 
     Raises
@@ -127,29 +112,24 @@ def recall_output(manifest: Mapping[str, Any]) -> Kept:
     RunError
         Where it has kept nothing.
     """
-    try:
-        return _recalled(manifest["run"], manifest["provenance"]["flow"], f"the manifest of {manifest['path']}")
-    except (KeyError, TypeError):
-        raise _forgotten(f"the manifest of {manifest.get('path')}") from None
-
-
-def _recalled(said: Mapping[str, Any], text: str, place: str) -> Kept:
     names = ("file", "directory", "key", "params", "budget", "memory", "cluster", "workers", "threads", "max_bad")
-    return Kept(text, place, **{name: said[name] for name in names})
-
-
-def _forgotten(place: str) -> RunError:
-    return RunError(
-        f"expected `{place}` to say how the output was made, found that it does not\n"
-        "  hint: run the flow again; what is sound is not computed again"
-    )
+    place = f"the manifest of {manifest.get('path')}"
+    try:
+        said = manifest["run"]
+        return Kept(manifest["provenance"]["flow"], place, **{name: said[name] for name in names})
+    except (KeyError, TypeError):
+        raise RunError(
+            f"expected `{place}` to say how the output was made, found that it does not\n"
+            "  hint: run the flow again; what is sound is not computed again"
+        ) from None
 
 
 def earlier_budget(flow: Flow, run_dir: Path, workers: int, threads: int) -> int | None:
     """The budget that an earlier run of the same flow had, on as many workers and threads."""
     try:
-        kept = recall(run_dir)
-    except RunError:
+        said = kept(run_dir)
+        same = (said["key"], said["workers"], said["threads"]) == (flow_key(flow), workers, threads)
+        budget: int | None = said["budget"] if same else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    same = (kept.key, kept.workers, kept.threads) == (flow_key(flow), workers, threads)
-    return kept.budget if same else None
+    return budget

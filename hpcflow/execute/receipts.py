@@ -97,9 +97,6 @@ def _unpack(dtype: str, shape: list[int], content: str) -> Any:
     return np.frombuffer(base64.b64decode(content), dtype).reshape(shape)
 
 
-_appending = threading.Lock()
-
-
 def folder_of(run_dir: Path, stage: Stage, key: str) -> Path:
     """Where a stage's receipts stand: those of other outputs, which may be as they were, elsewhere."""
     places = sorted(write.target.path for write in stage.writes)
@@ -112,6 +109,9 @@ def begin(folder: Path, run: str) -> None:
         if path.is_dir() and path.name != run and path.suffix != ENDED:
             path.rename(path.with_name(path.name + ENDED))
     (folder / run).mkdir(exist_ok=True)
+
+
+_appending = threading.Lock()
 
 
 def append(folder: str, receipts: Sequence[Receipt]) -> list[int]:

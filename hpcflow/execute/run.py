@@ -131,8 +131,6 @@ class _Run:
 
 
 def _allowed(plan: Plan, max_bad: int | float) -> int:  # noqa: PYI041  (they mean different things)
-    if isinstance(max_bad, int):
-        return max_bad
     items = sum(len(n.source.items) for n in plan.flow.nodes.values() if isinstance(n.source, ItemSource))
     return share_of(max_bad, items)
 

@@ -20,8 +20,7 @@ from hpcflow.namespace import Array
 def load(path: Path, size: int | None, device: str) -> Network:
     """The compiled network; `size` is its batch, if that is fixed."""
     with _unpacked():
-        # It runs for as many threads at once; they share its weights.
-        compiled = load_package(str(path), num_runners=os.cpu_count() or 1)
+        compiled = load_package(str(path))
 
     def run(batch: Array) -> Array:
         with inferring(batch), _every_thread():

@@ -27,6 +27,7 @@ from hpcflow.regions import Region, Shape, shape_of
 from hpcflow.registry import source
 from hpcflow.sources._decode import Fit, decode
 from hpcflow.sources._remote import AHEAD, Fetch, Fetching, fetching, listed
+from hpcflow.sources._stamps import stamp
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 
@@ -234,9 +235,7 @@ def _stamps(root: str, items: tuple[str, ...], urls: tuple[Item | None, ...]) ->
             stamps.append((item, url.sha256 or "", 0, 0))
             continue
         try:
-            status = Path(root, item).stat()
+            stamps.append((item, *stamp(str(Path(root, item)))))
         except (OSError, ValueError):  # it will be a bad item
             stamps.append((item, -1, -1, -1))
-        else:
-            stamps.append((item, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return stamps

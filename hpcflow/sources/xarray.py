@@ -17,6 +17,7 @@ from hpcflow.namespace import Array
 from hpcflow.regions import Region, Shape, shape_of, size_of
 from hpcflow.registry import source
 from hpcflow.sources._flat import Dims, named, numbers
+from hpcflow.sources._stamps import stamp
 
 Engine = Literal["auto", "h5netcdf", "netcdf4", "scipy", "zarr"]
 _LISTED = 12
@@ -146,8 +147,7 @@ def _stamps(path: str) -> Iterator[tuple[str, int, int, int]]:
     """Name, size and times of a file, or of each one below a folder."""
     files = [path] if Path(path).is_file() else sorted(str(one) for one in Path(path).rglob("*") if one.is_file())
     for file in files:
-        status = Path(file).stat()
-        yield file.removeprefix(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        yield file.removeprefix(path), *stamp(file)
 
 
 def _open(path: str, variable: str, group: str, engine: Engine, *, decode: bool) -> Any:

@@ -89,7 +89,6 @@ def test_an_export_is_kept_and_read_without_torch(archives, photos, tmp_path):
     code = f"""
 import sys
 import numpy as np
-import tempfile
 from hpcflow.models._archive import Archive
 from hpcflow.models._engines import Use, network
 np.save(sys.argv[1], network(Archive({archives["any"].path!r}), {use("onnxruntime")!r})(np.zeros((2, 16, 16, 3), "u1")))
