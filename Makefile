@@ -24,7 +24,7 @@ test: $(VENV)/.test
 # make fault HPCFLOW_FAULT_SHARE=0.1, and the same faults again: HPCFLOW_SEED=…
 fault: $(VENV)/.test
 	HPCFLOW_FAULT=full $(BIN)/python -m pytest tests/fault -s
-	$(BIN)/python tests/benchmarks/ingest.py faults cuts cap many
+	$(BIN)/python -m benchmarks.ingest faults cuts cap many
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -39,7 +39,7 @@ docs: $(VENV)/.docs
 
 # Beside the peers, and beside what the machine can do: docs/benchmarks.md. Half an hour or so.
 bench: $(VENV)/.bench
-	$(BIN)/python -m tests.benchmarks --docs docs
+	$(BIN)/python -m benchmarks --docs docs
 
 # The ops' calls against CuPy's own signatures, their kernels through NVRTC; needs no GPU. In an
 # environment of its own: dask-cuda pins an older Dask.
@@ -49,7 +49,7 @@ test-cuda-api: $(VENV)-cuda/.cuda
 # On a machine with an NVIDIA driver, which is all it needs.
 test-gpu: $(VENV)-cuda/.gpu
 	$(VENV)-cuda/bin/python -m pytest tests/gpu -s
-	$(VENV)-cuda/bin/python -m hpcflow bench-device
+	$(VENV)-cuda/bin/python -m benchmarks.device
 
 clean:
 	rm -rf $(VENV) $(VENV)-cuda .bench .site out runs dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

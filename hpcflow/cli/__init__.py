@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 from hpcflow import stopping
-from hpcflow.cli import bench_device, check, doctor, fetch, init, ops, plan, report, run, verify, view
+from hpcflow.cli import check, doctor, fetch, init, ops, plan, report, run, verify, view
 from hpcflow.cli._shared import app
 
 __all__ = ["app", "main"]
-COMMANDS = (init, run, plan, check, view, ops, fetch, verify, report, bench_device, doctor)
+COMMANDS = (init, run, plan, check, view, ops, fetch, verify, report, doctor)
 """Importing a command adds it to `app`."""
 
 

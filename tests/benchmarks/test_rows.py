@@ -12,11 +12,11 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.benchmarks import answers, data
-from tests.benchmarks.declare import Case
-from tests.benchmarks.measure import LONG, present, reference_first, shared_out
-from tests.benchmarks.processes import ROOT
-from tests.benchmarks.rows import ROWS
+from benchmarks import answers, data
+from benchmarks.declare import Case
+from benchmarks.measure import LONG, present, reference_first, shared_out
+from benchmarks.processes import ROOT
+from benchmarks.rows import ROWS
 
 
 # No figure is held against anything: the machine may be busy. Whole processes are left to `start`.
@@ -46,7 +46,7 @@ def test_answers_agree(name, tmp_path, monkeypatch):
 
 def test_the_command(tmp_path):
     """One row through the command, each entry in a process of its own."""
-    words = [sys.executable, "-m", "tests.benchmarks", "start", "--quick", "--rounds", "1"]
+    words = [sys.executable, "-m", "benchmarks", "start", "--quick", "--rounds", "1"]
     done = subprocess.run(
         [*words, "--json", tmp_path / "out.json"], cwd=ROOT, check=False, capture_output=True, text=True, timeout=200
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from tests.benchmarks.measure import Result, Times
+from benchmarks.measure import Result, Times
 
 COLOURS = {"hpcflow": "#1f6feb", "command": "#79b0f7", "peer": "#9a9a9a", "limit": "#2da44e"}
 KINDS = {"hpcflow": "hpcflow", "command": "the whole command", "peer": "peers", "limit": "limits"}

@@ -1,4 +1,4 @@
-"""The command: python -m tests.benchmarks [NAME…] [--quick] [--json FILE] [--docs DIR]."""
+"""The command: python -m benchmarks [NAME…] [--quick] [--json FILE] [--docs DIR]."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 
-from tests.benchmarks import data, report
-from tests.benchmarks.measure import measure
-from tests.benchmarks.rows import ROWS
+from benchmarks import data, report
+from benchmarks.measure import measure
+from benchmarks.rows import ROWS
 
 ROUNDS = {"full": 5, "quick": 3}
 MINUTES = {"full": 25.0, "quick": 4.0}
@@ -73,7 +73,7 @@ def _ingest(size: str) -> list[dict[str, Any]]:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"rows: {', '.join([*ROWS, INGEST])}; all by default")
     parser.add_argument("--quick", dest="size", action="store_const", const="quick", default="full", help="small data")
     parser.add_argument("--rounds", type=int, help="at most, after the warm-up; 5 by default, 3 with --quick")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import data
-from tests.benchmarks.declare import SINGLE, Case, Once, Reach, Row
-from tests.benchmarks.ours import by_hpcflow
-from tests.benchmarks.rows._peers import one_thread_each
+from benchmarks import data
+from benchmarks.declare import SINGLE, Case, Once, Reach, Row
+from benchmarks.ours import by_hpcflow
+from benchmarks.rows._peers import one_thread_each
 
 P2P, CUBED, STORE = "dask.array, p2p", "Cubed", "tensorstore"
 

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.benchmarks import data
-from tests.benchmarks.declare import SINGLE, Case, Once, Reach, Row
-from tests.benchmarks.ours import by_hpcflow, number
+from benchmarks import data
+from benchmarks.declare import SINGLE, Case, Once, Reach, Row
+from benchmarks.ours import by_hpcflow, number
 
 SCRIPT = """
 import dask.array as da, json, numpy as np, sys

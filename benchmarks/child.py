@@ -16,8 +16,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO
 
-from tests.benchmarks import answers
-from tests.benchmarks.declare import Case, Entry, Row
+from benchmarks import answers
+from benchmarks.declare import Case, Entry, Row
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _find(row_name: str, entry_name: str) -> tuple[Row, Entry]:
-    from tests.benchmarks.rows import ROWS
+    from benchmarks.rows import ROWS
 
     row = ROWS[row_name]
     return row, next(one for one in row.entries if one.name == entry_name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pkgutil
 from importlib import import_module
 
-from tests.benchmarks.declare import Row
+from benchmarks.declare import Row
 
 ROWS: dict[str, Row] = {
     row.name: row

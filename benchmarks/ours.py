@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.declare import Case, Once, Row
+from benchmarks.declare import Case, Once, Row
 
 Flow = Callable[[Case], Mapping[str, Any]]
 Answer = Callable[[Case], Any]

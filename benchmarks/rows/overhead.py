@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks import data
-from tests.benchmarks.declare import SINGLE, Case, Once, Reach, Row
-from tests.benchmarks.ours import by_hpcflow, number, write
-from tests.benchmarks.rows._peers import dask_file, on_threads
+from benchmarks import data
+from benchmarks.declare import SINGLE, Case, Once, Reach, Row
+from benchmarks.ours import by_hpcflow, number, write
+from benchmarks.rows._peers import dask_file, on_threads
 
 THREADS, LOCAL = "dask.array, threads", "dask.array, LocalCluster"
 OURS, PLAN = "hpcflow, local", "hpcflow.plan"

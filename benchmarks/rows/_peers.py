@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from tests.benchmarks.declare import Case
+from benchmarks.declare import Case
 
 
 class File:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.declare import SINGLE, Case, Once, Reach, Row
-from tests.benchmarks.ours import by_hpcflow
-from tests.benchmarks.rows._photos import decoded, eager, labels, photos, resnet_weights
+from benchmarks.declare import SINGLE, Case, Once, Reach, Row
+from benchmarks.ours import by_hpcflow
+from benchmarks.rows._photos import decoded, eager, labels, photos, resnet_weights
 
 BATCH = 32
 COMPILED, ONNX, INT8 = "hpcflow, compile", "hpcflow, onnxruntime", "hpcflow, onnxruntime int8"

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks import data
-from tests.benchmarks.declare import SINGLE, Case, Once, Reach, Row
-from tests.benchmarks.ours import by_hpcflow, number
-from tests.benchmarks.rows._peers import dask_file, on_threads, one_thread_each, pieces, pool
+from benchmarks import data
+from benchmarks.declare import SINGLE, Case, Once, Reach, Row
+from benchmarks.ours import by_hpcflow, number
+from benchmarks.rows._peers import dask_file, on_threads, one_thread_each, pieces, pool
 
 CHAIN = "map_overlap chain, OpenCV"
 

@@ -17,7 +17,7 @@ import psutil
 
 from hpcflow.leaving import started
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 LIMIT = 420.0
 """Seconds after which a round is taken to hang."""
 # Some machines set these for old OpenBLAS builds, which fail on their processors. They would
@@ -54,7 +54,7 @@ class Child:
         inherited["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         stderr = stack.enter_context(self.log.open("wb"))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.child"],
+            [sys.executable, "-m", "benchmarks.child"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, bufsize=1,
             env={**inherited, **env}, cwd=ROOT,
         )  # fmt: skip

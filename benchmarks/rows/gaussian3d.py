@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks import data
-from tests.benchmarks.declare import SINGLE, Case, Once, Reach, Row
-from tests.benchmarks.ours import by_hpcflow
-from tests.benchmarks.rows._peers import on_threads, one_thread_each, pieces, pool
+from benchmarks import data
+from benchmarks.declare import SINGLE, Case, Once, Reach, Row
+from benchmarks.ours import by_hpcflow
+from benchmarks.rows._peers import on_threads, one_thread_each, pieces, pool
 
 DASK, CODECS = "dask-image + to_zarr", "codecs alone"
 SIGMA, RADIUS = 2, 8

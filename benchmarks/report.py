@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.measure import Result, Times
-from tests.benchmarks.plot import svg
-from tests.benchmarks.rows import ROWS
+from benchmarks.measure import Result, Times
+from benchmarks.plot import svg
+from benchmarks.rows import ROWS
 
 
 @dataclass
@@ -115,7 +115,7 @@ def write_docs(done: Measured, folder: Path) -> None:
 
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench`: do not edit. `python -m tests.benchmarks NAME… --docs docs` measures single rows anew, and
+Written by `make bench`: do not edit. `python -m benchmarks NAME… --docs docs` measures single rows anew, and
 `--quick` does so on small data.
 
 Every row is one job, done by hpcflow, by what one would use in its place (each with the settings that its own

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-FOLDER = Path(__file__).parents[2] / ".bench"
+FOLDER = Path(__file__).parents[1] / ".bench"
 SLAB = 2**24
 """Elements made at a time."""
 UNFINISHED = "hpcflow-bench-"

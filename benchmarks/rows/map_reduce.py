@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks import data
-from tests.benchmarks.declare import SINGLE, Case, Once, Reach, Row
-from tests.benchmarks.ours import by_hpcflow, number
-from tests.benchmarks.rows._peers import dask_file, on_threads, pieces
+from benchmarks import data
+from benchmarks.declare import SINGLE, Case, Once, Reach, Row
+from benchmarks.ours import by_hpcflow, number
+from benchmarks.rows._peers import dask_file, on_threads, pieces
 
 FUSED = "one fused Numba loop"
 SLAB = 2**22

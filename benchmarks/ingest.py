@@ -1,8 +1,8 @@
 """What fetching reaches: against bare aiohttp, against a server that misbehaves, and in memory.
 
-    python tests/benchmarks/ingest.py            every figure, a few minutes
-    python tests/benchmarks/ingest.py --quick    the same on a tenth of the files
-    python tests/benchmarks/ingest.py speed      some of speed, label, faults, cuts, cap, many
+    python -m benchmarks.ingest            every figure, a few minutes
+    python -m benchmarks.ingest --quick    the same on a tenth of the files
+    python -m benchmarks.ingest speed      some of speed, label, faults, cuts, cap, many
 
 Prints one JSON document: a row for each figure, with what was asked for. Runs are interleaved and
 medians quoted, since other things run on the machine.
@@ -31,7 +31,7 @@ import aiohttp
 import pyarrow.parquet as pq
 from aiohttp import web
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "ingest")]
 
 from faulty import Faulty, body_of  # noqa: E402

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.benchmarks import data
-from tests.benchmarks.declare import SINGLE, Case, Once, Reach, Row
-from tests.benchmarks.ours import by_hpcflow
-from tests.benchmarks.rows._peers import new_file, on_threads, stored
+from benchmarks import data
+from benchmarks.declare import SINGLE, Case, Once, Reach, Row
+from benchmarks.ours import by_hpcflow
+from benchmarks.rows._peers import new_file, on_threads, stored
 
 WHOLE = "scipy.fft whole"
 

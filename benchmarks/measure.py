@@ -18,9 +18,9 @@ from typing import Any
 
 import psutil
 
-from tests.benchmarks.data import UNFINISHED
-from tests.benchmarks.declare import Entry, Reach, Row
-from tests.benchmarks.processes import Child, Failed, Round
+from benchmarks.data import UNFINISHED
+from benchmarks.declare import Entry, Reach, Row
+from benchmarks.processes import Child, Failed, Round
 
 LONG = 15.0
 """Seconds from which on a warm-up counts as a round: what is only done once no longer weighs."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks import data
-from tests.benchmarks.declare import SINGLE, Case, Once, Reach, Row
-from tests.benchmarks.ours import by_hpcflow
-from tests.benchmarks.rows._peers import dask_file, new_file, on_threads, stored
+from benchmarks import data
+from benchmarks.declare import SINGLE, Case, Once, Reach, Row
+from benchmarks.ours import by_hpcflow
+from benchmarks.rows._peers import dask_file, new_file, on_threads, stored
 
 DASK = "dask-image"
 FFT = "scipy.signal.fftconvolve"

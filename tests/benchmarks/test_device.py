@@ -1,11 +1,10 @@
-"""`bench-device` on this machine, and with a stand-in for a GPU."""
+"""`benchmarks.device` on this machine, and with a stand-in for a GPU."""
 
 import json
 
 import pytest
-from typer.testing import CliRunner
 
-from hpcflow.cli import app, bench_device
+from benchmarks import device
 from tests.device.fake import FakeCupy, compiles
 
 NAMES = {"matrix product", "fft 2-D", "mean filter 3 x 3", "map-reduce"}
@@ -18,17 +17,21 @@ def _without_a_network(monkeypatch, tmp_path):
     def missing(*, quick):
         raise ImportError("no network")
 
-    monkeypatch.setattr(bench_device, "_inference", missing)
+    monkeypatch.setattr(device, "_inference", missing)
 
 
-def run(*options):
-    result = CliRunner().invoke(app, ["bench-device", "--quick", *options])
-    assert result.exit_code == 0, result.output
-    return result.stdout
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def run(*options):
+        monkeypatch.setattr("sys.argv", ["device", "--quick", *options])
+        device.main()
+        return capsys.readouterr().out
+
+    return run
 
 
-def test_without_a_gpu_it_times_the_cpu_and_says_why(monkeypatch):
-    monkeypatch.setattr(bench_device, "_gpu", lambda: (None, "no GPU answers"))
+def test_without_a_gpu_it_times_the_cpu_and_says_why(monkeypatch, run):
+    monkeypatch.setattr(device, "_gpu", lambda: (None, "no GPU answers"))
     found = json.loads(run("--json"))
     assert found["device"] is None
     assert {row["name"] for row in found["rows"]} == NAMES
@@ -37,7 +40,7 @@ def test_without_a_gpu_it_times_the_cpu_and_says_why(monkeypatch):
 
 
 @pytest.mark.skipif(not compiles(), reason="needs g++")
-def test_with_one_it_has_a_floor_for_each_row(monkeypatch):
+def test_with_one_it_has_a_floor_for_each_row(monkeypatch, run):
     class Gpu(FakeCupy):
         synchronized = 0
 
@@ -48,9 +51,9 @@ def test_with_one_it_has_a_floor_for_each_row(monkeypatch):
             self.synchronized += 1
 
     gpu = Gpu()
-    monkeypatch.setattr(bench_device, "_gpu", lambda: (gpu, "a stand-in"))
+    monkeypatch.setattr(device, "_gpu", lambda: (gpu, "a stand-in"))
     lines = run().splitlines()
     assert lines[0] == "GPU: a stand-in"
     assert len([line for line in lines if line.count(" ms") == 3]) == len(NAMES)
     # Every row in each of three rounds, the product's bare call, and the copies.
-    assert gpu.synchronized == 3 * (len(NAMES) + 1) + bench_device.ROUNDS
+    assert gpu.synchronized == 3 * (len(NAMES) + 1) + device.ROUNDS

