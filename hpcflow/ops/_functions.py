@@ -27,6 +27,11 @@ FUNCTIONS: dict[str, tuple[int, int]] = {
 }
 """The fewest and the most arguments of each."""
 
+CASTS = frozenset(
+    ["bool", "float32", "float64", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))]
+)
+"""Names of dtypes, which convert as `op: astype` does."""
+
 ALIASES = {
     "acos": "arccos",
     "acosh": "arccosh",
@@ -47,8 +52,8 @@ ELSEWHERE = {
         name: f"it looks at many elements at once: use `op: {name}` as a step before"
         for name in ("sum", "mean", "std", "argmax", "histogram", "median", "softmax", "transpose", "stack")
     },
-    "float": "use `op: astype`",
-    "int": "use `op: astype`, or `trunc`",
-    "astype": "use `op: astype`",
+    "float": "write `float64(a)` or `float32(a)`",
+    "int": "write `int64(a)`, or `trunc(a)`, which stays a float",
+    "astype": "write `float32(a)`, or another dtype's name in its place",
 }
 """What to do in place of some that are none of them."""

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from hpcflow.casting import cast
 from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
+from hpcflow.namespace import Array, Namespace
 from hpcflow.regions import Shape
 
 
@@ -40,6 +42,18 @@ def not_empty(meta: Meta, axis: tuple[int, ...], name: str) -> None:
 def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype to add up in: float32 loses a one beside 2**24 ones."""
     return np.result_type(dtype, np.float64) if dtype.kind in "fc" else dtype
+
+
+def added(x: Array, axis: Any, dtype: np.dtype[Any], xp: Namespace) -> Array:
+    """The sum along some axes, which stay with length 1, for a result of this dtype."""
+    if x.dtype.kind == "f" and dtype.kind in "iu":
+        x = cast(x, dtype, xp)
+    return x.sum(axis=axis, dtype=accumulator(dtype), keepdims=True)
+
+
+def rounded(meta: Meta, *, dtype: str | None) -> float:
+    """Scratch of `added`: floats as integers, where the result is to hold those."""
+    return 3.0 if dtype and meta.dtype.kind == "f" and np.dtype(dtype).kind in "iu" else 0.0
 
 
 def real(dtype: np.dtype[Any]) -> np.dtype[Any]:

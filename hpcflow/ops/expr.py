@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from hpcflow.casting import cast
 from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace
-from hpcflow.ops._functions import ALIASES, ELSEWHERE, FUNCTIONS
+from hpcflow.ops._functions import ALIASES, CASTS, ELSEWHERE, FUNCTIONS
 from hpcflow.registry import op
 
 LENGTH = 4000
@@ -141,7 +142,8 @@ def expr(*arrays: Array, expr: str, xp: Namespace) -> Array:
     `& | ~ ^`, the constants `pi`, `e`, `inf` and `nan`, and NumPy's elementwise functions:
     `sqrt`, `abs`, `exp`, `log`, `sin`, `where`, `minimum`, `maximum`, `clip`, `hypot`,
     `isnan`, `round` and so on. Dtypes follow NumPy's rules: a plain number does not widen an
-    array.
+    array, and small integers wrap around. The name of a dtype converts, as `op: astype` does:
+    `float32(a) - b`.
 
     Parameters
     ----------
@@ -265,13 +267,13 @@ class _Reader:
 
     def _call(self, node: ast.AST, name: str, args: list[ast.expr], keywords: list[ast.keyword], depth: int) -> _Part:
         name = ALIASES.get(name, name)
-        if name not in FUNCTIONS:
-            near = get_close_matches(name, [*FUNCTIONS, *ALIASES], n=1)
+        if name not in FUNCTIONS and name not in CASTS:
+            near = get_close_matches(name, [*FUNCTIONS, *ALIASES, *CASTS], n=1)
             hint = ELSEWHERE.get(name) or (f"did you mean `{near[0]}`?" if near else "see `hpcflow ops expr`")
             raise _wrong("an elementwise function of NumPy's", self._piece(node), hint)
         if keywords:
             raise _wrong(f"`{name}` without named arguments", self._piece(node), hint="give them in order")
-        fewest, most = FUNCTIONS[name]
+        fewest, most = FUNCTIONS.get(name, (1, 1))
         if not fewest <= len(args) <= most:
             count = str(fewest) if fewest == most else f"{fewest} to {most}"
             raise _wrong(f"{count} argument{'s' * (count != '1')} of `{name}`", f"{len(args)} in {self._piece(node)}")
@@ -279,6 +281,8 @@ class _Reader:
             raise _wrong("a whole number of decimals", self._piece(args[1]))
         parts = [self.read(arg, depth + 1) for arg in args]
         runs = [part.run or _constant(part.value) for part in parts]
+        if name in CASTS:
+            return _Part(run=lambda values, xp: _converted(runs[0](values, xp), name, xp), live=_live(parts) + 1)
         return _Part(run=lambda values, xp: getattr(xp, name)(*[run(values, xp) for run in runs]), live=_live(parts))
 
     def _apply(
@@ -319,6 +323,10 @@ class _Reader:
         piece = ast.get_source_segment(self.text, node) or self.text
         column = self.text.encode()[: getattr(node, "col_offset", 0)].decode()
         return f"`{piece if len(piece) <= 60 else piece[:57] + '…'}` at character {len(column) + 1}"
+
+
+def _converted(value: Any, dtype: str, xp: Namespace) -> Any:
+    return cast(value, dtype, xp) if hasattr(value, "dtype") else np.dtype(dtype).type(value)
 
 
 def _live(parts: list[_Part]) -> int:

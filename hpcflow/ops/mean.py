@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from hpcflow.casting import cast
 from hpcflow.meta import Meta
-from hpcflow.namespace import Array
-from hpcflow.ops._reduce import accumulator, count, not_complex_to_real, reduced
+from hpcflow.namespace import Array, Namespace
+from hpcflow.ops._reduce import added, count, not_complex_to_real, reduced, rounded
 from hpcflow.parameters import Axes, DType
 from hpcflow.registry import Partial, reduction
 
@@ -34,11 +35,19 @@ def combine(first: Partial, second: Partial) -> Partial:
 def finalize(partial: Partial, *, metas: list[Meta], axis: tuple[int, ...], dtype: str | None) -> Array:
     """The mean in the result's dtype."""
     with np.errstate(all="ignore"):
-        return (partial[0] / count(metas[0], axis)).astype(result_dtype(metas[0].dtype, dtype))
+        return cast(partial[0] / count(metas[0], axis), result_dtype(metas[0].dtype, dtype), np)
 
 
-@reduction(combine=combine, finalize=finalize, meta=made, scratch=0.0)
-def mean(x: Array, /, *, axis: Axes = None, dtype: DType | None = None, keepdims: bool = False) -> Partial:  # noqa: ARG001  (the runner reads it)
+@reduction(combine=combine, finalize=finalize, meta=made, scratch=rounded, version=2)
+def mean(
+    x: Array,
+    /,
+    *,
+    axis: Axes = None,
+    dtype: DType | None = None,
+    keepdims: bool = False,  # noqa: ARG001  (the runner reads it)
+    xp: Namespace,
+) -> Partial:
     """Take the mean of all elements or of those along some axes, as `numpy.mean`.
 
     Floats are added up in float64, whatever the result's dtype.
@@ -56,4 +65,4 @@ def mean(x: Array, /, *, axis: Axes = None, dtype: DType | None = None, keepdims
     --------
     average: {op: mean, of: stack, axis: time}
     """
-    return (x.sum(axis=axis, dtype=accumulator(result_dtype(x.dtype, dtype)), keepdims=True),)
+    return (added(x, axis, result_dtype(x.dtype, dtype), xp),)

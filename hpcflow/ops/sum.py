@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from hpcflow.meta import Meta
-from hpcflow.namespace import Array
-from hpcflow.ops._reduce import accumulator, not_complex_to_real, reduced
+from hpcflow.namespace import Array, Namespace
+from hpcflow.ops._reduce import added, not_complex_to_real, reduced, rounded
 from hpcflow.parameters import Axes, DType
 from hpcflow.registry import Partial, reduction
 
@@ -36,8 +36,16 @@ def finalize(partial: Partial, *, metas: list[Meta], dtype: str | None) -> Array
         return partial[0].astype(result_dtype(metas[0].dtype, dtype))
 
 
-@reduction(combine=combine, finalize=finalize, meta=made, scratch=0.0)
-def sum(x: Array, /, *, axis: Axes = None, dtype: DType | None = None, keepdims: bool = False) -> Partial:  # noqa: ARG001  (the runner reads it)
+@reduction(combine=combine, finalize=finalize, meta=made, scratch=rounded, version=2)
+def sum(
+    x: Array,
+    /,
+    *,
+    axis: Axes = None,
+    dtype: DType | None = None,
+    keepdims: bool = False,  # noqa: ARG001  (the runner reads it)
+    xp: Namespace,
+) -> Partial:
     """Add up all elements or those along some axes, as `numpy.sum`.
 
     Floats are added up in float64, whatever the result's dtype.
@@ -55,4 +63,4 @@ def sum(x: Array, /, *, axis: Axes = None, dtype: DType | None = None, keepdims:
     --------
     profile: {op: sum, of: plane, axis: y}
     """
-    return (x.sum(axis=axis, dtype=accumulator(result_dtype(x.dtype, dtype)), keepdims=True),)
+    return (added(x, axis, result_dtype(x.dtype, dtype), xp),)
