@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -170,12 +170,12 @@ def _open(path: str, component: str, options: str) -> Any:
 
     if "://" not in path and not Path(path).exists():
         raise FileNotFoundError(2, "No such file or directory", path)
-    storage: dict[str, Any] = {"storage_options": _storage(path, options)} if "://" in path else {}
     try:
-        found = library.open(reveal(path), path=component or None, mode="r", **storage)
+        store = _store(library, path, options)
+        found = library.open(store, path=component or None, mode="r")
     except library.errors.NodeNotFoundError as error:
         if component:
-            raise _not_there(library, path, component, storage) from error
+            raise _not_there(library, store, path, component) from error
         if "://" in path:
             raise FileNotFoundError(2, "No such file or directory", path) from error
         raise Mismatch(f"expected a Zarr array, found none in `{path}`", parameter="path") from error
@@ -197,18 +197,21 @@ def _open(path: str, component: str, options: str) -> Any:
     return found
 
 
-def _storage(path: str, options: str) -> dict[str, Any]:
+def _store(library: Any, path: str, options: str) -> Any:
+    """The folder, or a store of fsspec's: which URLs `zarr.open` itself takes options for differs by release."""
+    if "://" not in path:
+        return path
     given: dict[str, Any] = reveal(json.loads(options))
-    if scheme(path) not in WEB:
-        return given
-    from hpcflow.ingest.chunks import client_for  # noqa: PLC0415  (aiohttp: only where something is fetched)
+    if scheme(path) in WEB:
+        from hpcflow.ingest.chunks import client_for  # noqa: PLC0415  (aiohttp: only where something is fetched)
 
-    return {"get_client": client_for(urlsplit(path).hostname or ""), **given}
+        given = {"get_client": client_for(urlsplit(path).hostname or ""), **given}
+    return library.storage.FsspecStore.from_url(reveal(path), given, read_only=True)
 
 
-def _not_there(library: Any, path: str, component: str, storage: Mapping[str, Any]) -> Mismatch:
+def _not_there(library: Any, store: Any, path: str, component: str) -> Mismatch:
     try:
-        hint = _choices(library.open_group(reveal(path), mode="r", **storage), "")
+        hint = _choices(library.open_group(store, mode="r"), "")
     except Exception:  # noqa: BLE001  (the hint is only an extra)
         hint = ""
     return Mismatch(f"expected an array `{component}` in `{path}`, found none", parameter="component", hint=hint)
