@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 
 from hpcflow.ingest.failures import AGAIN, PATIENCE, Failure, pause, retry_after
-from hpcflow.ingest.guard import PublicResolver, redirected, refuse_literal
+from hpcflow.ingest.guard import PrivateAddress, private_address, redirected, same_host, socket_for
 from hpcflow.ingest.settings import Settings
-from hpcflow.ingest.web import MOST_REDIRECTS
+from hpcflow.ingest.urls import origin
+from hpcflow.ingest.web import LONGEST_LINE, MOST_REDIRECTS
+from hpcflow.ingest.wire import wire
 
 Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
+PLAIN = {"host", "accept", "accept-encoding", "user-agent", "range", "if-range", "if-none-match", "if-modified-since"}
+"""The headers that go to other origins than the one that they were given for."""
+_judged = ContextVar("judged", default=True)
+"""Whether the request that a task makes may lead to public addresses only."""
 
 
-def client_for(host: str) -> Callable[..., Awaitable[aiohttp.ClientSession]]:
-    """What fsspec calls to get a session: `host`, which the flow names, may have a private address."""
+def client_for(home: str) -> Callable[..., Awaitable[aiohttp.ClientSession]]:
+    """What fsspec calls to get a session: the host of `home`, a URL that the flow names, may have a private address."""
 
     async def client(**options: Any) -> aiohttp.ClientSession:
         settings = Settings()
         trace = aiohttp.TraceConfig()
         trace.on_request_redirect.append(_follow)
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit_per_host=settings.per_host, resolver=PublicResolver(host)),
+            connector=aiohttp.TCPConnector(limit_per_host=settings.per_host, socket_factory=socket_for(_judged.get)),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(settings.timeout, sock_connect=settings.connect, sock_read=settings.stall),
             trace_configs=[trace],
-            middlewares=[_patient],
+            middlewares=[_guarded(wire(home)), _patient],
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
             **options,
         )
 
@@ -40,7 +49,30 @@ async def _follow(_session: Any, context: SimpleNamespace, params: aiohttp.Trace
     context.hops = getattr(context, "hops", 0) + 1
     if context.hops > MOST_REDIRECTS:
         raise Failure(f"redirects more than {MOST_REDIRECTS} times", again=False)
-    refuse_literal(redirected(str(params.url), params.response.headers.get("Location", "")))
+    location = params.response.headers.get("Location", "")
+    redirected(str(params.response.url), location)
+    if not location.isascii():
+        # aiohttp leaves out what it cannot read of it.
+        raise Failure("redirects to something that is no URL", again=False)
+
+
+def _guarded(home: str) -> Callable[[aiohttp.ClientRequest, Handler], Awaitable[aiohttp.ClientResponse]]:
+    """Let a request that has left the host that was named reach public addresses only, and tell it no secrets."""
+
+    async def guarded(request: aiohttp.ClientRequest, handler: Handler) -> aiohttp.ClientResponse:
+        url = str(request.url)
+        _judged.set(not same_host(home, url))
+        if origin(url) != origin(home):
+            for name in [one for one in request.headers if one.lower() not in PLAIN]:
+                request.headers.popall(name, None)
+        try:
+            return await handler(request)
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, PrivateAddress):
+                raise private_address(url) from None
+            raise
+
+    return guarded
 
 
 async def _patient(request: aiohttp.ClientRequest, handler: Handler) -> aiohttp.ClientResponse:
@@ -48,7 +80,9 @@ async def _patient(request: aiohttp.ClientRequest, handler: Handler) -> aiohttp.
     for failures in range(1, Settings().retries + 1):
         try:
             answer = await handler(request)
-        except (aiohttp.ClientConnectionError, ConnectionError):
+        except (aiohttp.ClientConnectionError, ConnectionError) as error:
+            if isinstance(getattr(error, "os_error", None), PrivateAddress):
+                raise
             await asyncio.sleep(pause(failures))
             continue
         wait = retry_after(answer.headers)

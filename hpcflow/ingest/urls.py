@@ -17,6 +17,7 @@ SECRET = re.compile(
 HIDDEN = "***"
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 WEB = ("http", "https")
+UNDECODED = re.compile("[\udc80-\udcff]")
 EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}")
 LONGEST_NAME = 120
 
@@ -46,8 +47,9 @@ def shown(url: str) -> str:
 
     # In two parts: `redact` would strike a reference before the `@` too, and a retry needs it.
     text = f"{head}://{redact(user)}{at}{redact(host + SECRET.sub(hide, slash + path))}" if _ else redact(url)
-    # What was no UTF-8 in a list can be written nowhere else.
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    # What was no UTF-8 in a list is written as it is sent.
+    text = UNDECODED.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", text)
+    return text.encode("utf-8", "replace").decode()
 
 
 def origin(url: str) -> str:

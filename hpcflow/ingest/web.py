@@ -11,23 +11,27 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
+from hpcflow.errors import HpcflowError
 from hpcflow.ingest.cache import Entry
 from hpcflow.ingest.failures import Failure, answered, too_large
-from hpcflow.ingest.guard import PrivateAddress, PublicResolver, private_address, redirected, refuse_literal
+from hpcflow.ingest.guard import PrivateAddress, private_address, public_socket, redirected, same_host
 from hpcflow.ingest.hosts import Host
 from hpcflow.ingest.part import Part, Start, Version
 from hpcflow.ingest.settings import Settings
-from hpcflow.ingest.urls import extension, origin
+from hpcflow.ingest.urls import WEB, extension, origin, scheme
+from hpcflow.ingest.wire import wire
 
 REDIRECTS = {301, 302, 303, 307, 308}
 MOST_REDIRECTS = 5
+LONGEST_LINE = 2**16
+"""Bytes of a header; some servers send long ones (policies, cookies)."""
 PAGES = (b"<!doctype html", b"<html")
 TEXTS = {"", ".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".yaml", ".yml", ".svg"}
 """Endings of URLs whose content a server may well call a web page."""
@@ -49,7 +53,7 @@ class Target:
     """Where to ask, after some redirects."""
 
     url: str
-    """With credentials, if any: never shown."""
+    """As it is sent; with credentials where it is of another scheme: never shown."""
     trusted: bool = True
     """Whether it may have a private address."""
     auth: str = field(default="", repr=False)
@@ -58,19 +62,20 @@ class Target:
 
     @classmethod
     def of(cls, url: str, *, trusted: bool) -> Target:
-        """Take the credentials out of a URL."""
-        if "@" not in url:
+        """A URL as it is sent, its credentials taken out.
+
+        Raises
+        ------
+        Failure
+        """
+        if scheme(url) not in WEB:
             return cls(url, trusted)
         try:
-            parts = urlsplit(url)
-        except ValueError:
-            raise Failure("is no valid URL", again=False) from None
-        user, at, place = parts.netloc.rpartition("@")
-        if not at:
-            return cls(url, trusted)
-        name, _, word = user.partition(":")
-        auth = b64encode(f"{unquote(name)}:{unquote(word)}".encode()).decode()
-        return cls(parts._replace(netloc=place).geturl(), trusted, f"Basic {auth}")
+            sent = wire(url)
+        except ValueError as error:
+            why = f": its {len(url):,} characters are too many" if str(error) == "too long" else ""
+            raise Failure(f"is no valid URL{why}", again=False) from None
+        return cls(sent, trusted, _basic(url))
 
     def follow(self, location: str, *, allow_private: bool) -> Target:
         """Where a redirect leads; credentials stay with the origin that they were given for."""
@@ -78,7 +83,18 @@ class Target:
             raise Failure(f"redirects more than {MOST_REDIRECTS} times", again=False)
         url = redirected(self.url, location)
         auth = self.auth if origin(url) == origin(self.url) else ""
-        return Target(url, allow_private, auth, self.hops + 1)
+        trusted = allow_private or (self.trusted and same_host(self.url, url))
+        return Target(url, trusted, auth, self.hops + 1)
+
+
+def _basic(url: str) -> str:
+    """User and password of a URL, as a header has them."""
+    user, at, _ = re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")
+    if not at:
+        return ""
+    name, _, word = user.partition(":")
+    plain = ":".join(unquote(one, errors="surrogateescape") for one in (name, word))
+    return "Basic " + b64encode(plain.encode("utf-8", "surrogateescape")).decode()
 
 
 class Web:
@@ -92,12 +108,13 @@ class Web:
                 connector=_Gated(
                     limit=0,
                     ttl_dns_cache=300,
-                    resolver=None if trusted else PublicResolver(),
-                    happy_eyeballs_delay=0.25,
+                    socket_factory=None if trusted else public_socket,
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=deadlines,
                 auto_decompress=False,
+                max_line_size=LONGEST_LINE,
+                max_field_size=LONGEST_LINE,
                 # What one answer may pile up before it is taken.
                 read_bufsize=2**17,
                 # Encoded bodies cannot be taken up in the middle.
@@ -155,12 +172,10 @@ class Web:
     def _asking(
         self, target: Target, headers: dict[str, str], host: Host
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        if not target.trusted:
-            refuse_literal(target.url)
-        url = URL(target.url, encoded=True) if "%" in target.url else URL(target.url)
         if target.auth:
             headers["Authorization"] = target.auth
         _asked.set(host)
+        url = URL(target.url, encoded=True)
         return self._sessions[target.trusted].get(url, headers=headers, allow_redirects=False)
 
     def _led(self, target: Target, answer: aiohttp.ClientResponse) -> Target | None:
@@ -355,16 +370,18 @@ def _translated(url: str) -> Iterator[None]:
     """Turn what aiohttp raises into a failure; its own messages may quote the whole URL."""
     try:
         yield
-    except aiohttp.ClientConnectorDNSError as error:
-        if isinstance(error.os_error, PrivateAddress):
-            raise private_address(url) from None
+    except aiohttp.ClientConnectorDNSError:
         raise Failure("its host's name is not known", again=True) from None
     except aiohttp.ClientConnectorError as error:
+        if isinstance(error.os_error, PrivateAddress):
+            raise private_address(url) from None
         raise Failure(_unconnected(error), again=not isinstance(error, aiohttp.ClientSSLError)) from None
     except aiohttp.ClientPayloadError as error:
         raise Failure(_broken(error), again=True) from None
-    except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
-        again = not isinstance(error, ValueError)
+    except (HpcflowError, NotModified, Closed):
+        raise
+    except Exception as error:  # noqa: BLE001  (a hostile server may bring any library to its limits)
+        again = not isinstance(error, (UnicodeError, aiohttp.InvalidURL))
         raise Failure(next(text for kind, text in REASONS if isinstance(error, kind)), again=again) from None
 
 
@@ -373,7 +390,8 @@ REASONS: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.SocketTimeoutError, "stalled"),
     (aiohttp.ServerDisconnectedError, "closed the connection without an answer"),
     (ConnectionResetError, "the connection was reset"),
-    (ValueError, "is no valid URL"),
+    (UnicodeError, "is no valid URL"),
+    (aiohttp.InvalidURL, "is no valid URL"),
     (OSError, "the connection broke"),
     (Exception, "does not speak HTTP properly"),
 )

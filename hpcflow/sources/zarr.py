@@ -12,7 +12,6 @@ from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -205,7 +204,7 @@ def _store(library: Any, path: str, options: str) -> Any:
     if scheme(path) in WEB:
         from hpcflow.ingest.chunks import client_for  # noqa: PLC0415  (aiohttp: only where something is fetched)
 
-        given = {"get_client": client_for(urlsplit(path).hostname or ""), **given}
+        given = {**given, "get_client": client_for(reveal(path))}
     return library.storage.FsspecStore.from_url(reveal(path), given, read_only=True)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import hashlib
 import random
+import ssl
 import threading
 import time
 from collections import Counter, defaultdict
@@ -41,6 +42,8 @@ class Faulty:
         self.asked: Counter[str] = Counter()
         self.times: dict[str, list[float]] = defaultdict(list)
         self.headers: dict[str, list[dict[str, str]]] = defaultdict(list)
+        self.targets: list[str] = []
+        """What was asked for, byte by byte."""
         self.sent: Counter[str] = Counter()
         self.closed: dict[str, float] = {}
         self.at_once = self.most_at_once = 0
@@ -58,6 +61,7 @@ class Faulty:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path.lstrip("/")
         self.asked[path] += 1
+        self.targets.append(request.raw_path)
         self.times[path].append(time.time())
         self.headers[path].append(dict(request.headers))
         self.at_once += 1
@@ -111,6 +115,10 @@ class Faulty:
         await asyncio.sleep(0.05)
         transport.close()
         return web.Response()
+
+    async def verbatim(self, request: web.Request, path: str, body: bytes) -> web.StreamResponse:
+        """The whole answer, head and body, stands in `bodies`."""
+        return await self._raw(request, body)
 
     async def short(self, request: web.Request, path: str, body: bytes) -> web.StreamResponse:
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body) - 100}\r\n\r\n"
@@ -239,7 +247,7 @@ class Faulty:
 
 
 @contextmanager
-def serving(server: Faulty) -> Iterator[Faulty]:
+def serving(server: Faulty, tls: ssl.SSLContext | None = None) -> Iterator[Faulty]:
     """Run a server on a thread of its own, on a free port of loopback."""
     loop = asyncio.new_event_loop()
     ready = threading.Event()
@@ -250,7 +258,7 @@ def serving(server: Faulty) -> Iterator[Faulty]:
         application.router.add_get("/{path:.*}", server.answer)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024, ssl_context=tls)
         await site.start()
         server.port = runner.addresses[0][1]
         ready.set()

@@ -218,15 +218,15 @@ def test_redirects(get, server):
     other = server.url("ok/target.bin", "localhost")
     path = f"to/x.bin?url={other}"
     assert "leads to a private address" in one(get, server, path)["reason"]
-    same = f"to/y.bin?url={server.url('ok/target.bin')}"
-    assert "leads to a private address" in one(get, server, same)["reason"]
     assert server.asked["ok/target.bin"] == 0
+    same = f"to/y.bin?url={server.url('ok/target.bin')}"
+    assert one(get, server, same)["status"] == "ok"
     assert one(get, server, path, allow_private=True)["status"] == "ok"
-    assert one(get, server, "loop/a.bin", allow_private=True)["reason"] == "redirects more than 5 times"
+    assert one(get, server, "loop/a.bin")["reason"] == "redirects more than 5 times"
     assert server.asked["loop/a.bin"] == 6
-    for scheme in ("file:///etc/passwd", "ftp://127.0.0.1/x", "https://127.0.0.1/x"):
+    for scheme in ("file:///etc/passwd", "ftp://127.0.0.1/x", "data:text/plain,x"):
         row = one(get, server, f"to/{scheme[:3]}?url={scheme}", allow_private=True)
-        assert row["reason"].startswith("redirects from http to another scheme")
+        assert row["reason"].startswith(("redirects from http to another scheme", "redirects to something"))
 
 
 def test_credentials_stay_with_their_origin_and_are_shown_nowhere(get, server, tmp_path, monkeypatch):
@@ -380,7 +380,7 @@ def test_a_line_that_is_no_text_is_a_loss_of_its_own(get, server, tmp_path):
     (tmp_path / "list.txt").write_bytes(b"http://127.0.0.1:1/caf\xe9.jpg\n" + server.url("ok/text.bin").encode())
     done, rows = get(str(tmp_path / "list.txt"), retries=0)
     assert (done.ok, done.failed) == (1, 1)
-    assert rows[0]["url"] == "http://127.0.0.1:1/caf\N{REPLACEMENT CHARACTER}.jpg"
+    assert rows[0]["url"] == "http://127.0.0.1:1/caf%E9.jpg"
 
 
 KILLED = """
