@@ -31,6 +31,8 @@ INTERVAL = 5.0
 """Seconds between the lines of a log."""
 LISTED = 20
 """Bad items that a summary lists."""
+LONGEST_URL = 200
+"""Characters of a URL that a line shows."""
 
 
 @dataclass
@@ -201,12 +203,16 @@ def fetched(done: Mapping[str, Any]) -> str:
     """
     counts = f"{done['ok']} fetched, {done['cached']} there already, {done['failed']} failed"
     lines = [f"{done['items']} items: {counts}; {show_size(done['bytes'])} in {done['seconds']:.1f} s"]
-    lines += [f"  {one['url']}: {one['reason']}" for one in done["failures"]]
+    lines += [f"  {_cut(one['url'])}: {one['reason']}" for one in done["failures"]]
     more = done["failed"] - len(done["failures"])
     lines += [f"  and {more} more, in the manifest"] if more else []
     if done["failed"]:
         lines.append(f"  hint: try them again with `hpcflow fetch --retry {done['manifest']}`")
     return "\n".join(lines)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_URL else f"{text[:LONGEST_URL]}…"
 
 
 def summary(report: Mapping[str, Any], path: str = "") -> str:

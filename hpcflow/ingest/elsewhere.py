@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import Any
 
-from hpcflow.errors import MissingPackage
+from hpcflow.errors import Mismatch, MissingPackage
+from hpcflow.files import regular_file
 from hpcflow.ingest.failures import Failure, too_large
 from hpcflow.ingest.part import Part, Start, Version
 from hpcflow.ingest.settings import Settings
@@ -62,7 +64,7 @@ async def _stalling(settings: Settings, call: Any, *args: Any) -> Any:
             return await asyncio.to_thread(call, *args)
     except TimeoutError:
         raise Failure("stalled", again=True) from None
-    except (Failure, MissingPackage):
+    except (Failure, MissingPackage, Mismatch):
         raise
     except FileNotFoundError:
         raise Failure("no such file", again=False) from None
@@ -90,6 +92,8 @@ def opened(url: str, options: str) -> tuple[Any, str]:
 def version_of(url: str, options: str) -> Version:
     """Size and version of a file; blocking."""
     system, path = opened(url, options)
+    if "file" in system.protocol:
+        os.close(regular_file(path))  # to open a pipe would be to wait for ever
     info = system.info(path)
     if info.get("type") == "directory":
         raise Failure("is a folder", again=False)

@@ -20,6 +20,7 @@ WEB = ("http", "https")
 UNDECODED = re.compile("[\udc80-\udcff]")
 EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}")
 LONGEST_NAME = 120
+LONGEST_PATH = 4096
 
 
 def is_url(text: str) -> bool:
@@ -49,6 +50,8 @@ def shown(url: str) -> str:
     text = f"{head}://{redact(user)}{at}{redact(host + SECRET.sub(hide, slash + path))}" if _ else redact(url)
     # What was no UTF-8 in a list is written as it is sent.
     text = UNDECODED.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", text)
+    if not _ and len(text) > LONGEST_PATH:  # a picture as `data:`, perhaps
+        text = f"{text[:LONGEST_NAME]}… ({len(text):,} characters)"
     return text.encode("utf-8", "replace").decode()
 
 

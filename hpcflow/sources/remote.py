@@ -43,7 +43,7 @@ class Files:
     @property
     def items(self) -> tuple[str, ...]:
         """The URL of each file, without what grants access."""
-        return tuple(shown(item.url) if is_url(item.url) else item.url for item in self.listed)
+        return tuple(shown(item.url) for item in self.listed)
 
     @property
     def chunks(self) -> Shape:
@@ -161,8 +161,8 @@ def remote(
     found = listed(path, how, bool)
     if not found:
         raise Mismatch(f"expected files in `{shown(path) if is_url(path) else path}`, found none", parameter="path")
-    local = next((item.url for item in found if not is_url(item.url)), None)
-    if local is not None:
+    if not any(is_url(item.url) for item in found):
+        local = shown(found[0].url)
         raise Mismatch(f"expected URLs, found `{local}`", parameter="path", hint="for local photos use `from: images`")
     kind = _kind(found) if content == "auto" else content
     if kind == "photos":
