@@ -7,6 +7,7 @@ values that pickle by reference to a path, and never hold an array or an open fi
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -200,11 +201,18 @@ class Column:
     """The node it came from."""
     meta: Meta
     array: Array
-    """A memmap; read it piece by piece where it may be large."""
+    """A memmap; read it piece by piece where it may be large, and `let_go` of it between two."""
     items: Sequence[str] = ()
     """The items along the first axis, where it has them."""
     bad: frozenset[int] = field(default_factory=frozenset)
     """Indices along the first axis that are quarantined: mark them, never show their values."""
+
+
+def let_go(array: Array) -> None:
+    """Give back what was read of a mapped file: it comes again from the system's cache, if it is asked for again."""
+    pages = getattr(array, "_mmap", None)
+    if isinstance(pages, mmap.mmap) and hasattr(pages, "madvise") and not array.flags.writeable:
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 @runtime_checkable
@@ -219,7 +227,11 @@ class ArraySink(Protocol):
 
 @runtime_checkable
 class DocumentSink(Protocol):
-    """A sink made at the end from small finished arrays (`parquet`, `csv`, `json`, `png`)."""
+    """A sink made at the end from finished arrays (`parquet`, `csv`, `json`, `png`).
+
+    One that works piece by piece says so by `held(metas)`: the bytes it holds at most for `views` of these metas.
+    Any other is taken to hold all of its inputs.
+    """
 
     path: str
 

@@ -87,6 +87,14 @@ def tiles(region: Region, tile: Sequence[int]) -> Iterator[Region]:
     yield from product(*axes)
 
 
+def pieces(shape: Sequence[int], most: int) -> Iterator[Region]:
+    """Regions of at most `most` elements that follow one another in C order and cover an array exactly once."""
+    tile = list(shape)
+    for axis in range(len(tile)):
+        tile[axis] = max(1, min(tile[axis], most // max(1, prod(tile[axis + 1 :]))))
+    yield from tiles(whole(shape), tile)
+
+
 def unravel(number: int, counts: Sequence[int]) -> Shape:
     """The index, in C order, of the block with this number in a grid of `counts` blocks."""
     index = []

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hpcflow.errors import Mismatch
-from hpcflow.meta import Meta
+from hpcflow.meta import Meta, let_go
 from hpcflow.namespace import Array
 from hpcflow.regions import Region, Shape
 from hpcflow.sizes import show_size
@@ -55,7 +55,8 @@ class Opened:
 
     def read(self, region: Region) -> Array:
         """The elements in `region`."""
-        return np.asarray(self.array[tuple(slice(a, b) for a, b in region)])
+        read = self.array[tuple(slice(a, b) for a, b in region)]
+        return read if isinstance(read, np.memmap) else np.asarray(read)
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,8 @@ def _part(source: Readable, rest: Region, positions: Sequence[Array], colours: i
     region = (*rest, *((int(one[0]), int(one[-1]) + 1) for one in positions))
     if colours:
         region = (*region, (0, colours))
-    block = np.asarray(source.read(region)).reshape([b - a for a, b in region[len(rest) :]])
-    for axis, one in enumerate(positions):
-        block = np.take(block, one - one[0], axis=axis)
+    read = source.read(region)
+    block = np.asarray(read).reshape([b - a for a, b in region[len(rest) :]])
+    block = block[np.ix_(*(one - one[0] for one in positions))]
+    let_go(read)
     return block if len(positions) == 2 else block[None]

@@ -17,8 +17,8 @@ from hpcflow.planning.describe import bytes_read, columns, count, stage_json, st
 from hpcflow.planning.device import Gpu
 from hpcflow.planning.draft import Draft
 from hpcflow.planning.graph import branches, endings, graph
-from hpcflow.planning.processes import MIB, TABLE, Base, base
-from hpcflow.planning.refusal import Limits, no_block, no_room
+from hpcflow.planning.processes import MIB, Base, base
+from hpcflow.planning.refusal import Limits, no_block, no_document, no_room
 from hpcflow.planning.stages import Stage, Write, is_reduction, meta_of
 from hpcflow.program.program import Fused, Step
 from hpcflow.report.diagram import svg
@@ -257,6 +257,9 @@ def make_plan(
     if not limits.room:
         raise FlowError(no_room(flow, limits, base(flow, 1, processes=False)))
     ends = _ends(flow, run_dir)
+    too_long = [one for one in ends.documents if document_memory(one) > limits.room]
+    if too_long:
+        raise FlowError(*(no_document(one.sink, document_memory(one), limits) for one in too_long))
     writes, extra = tuple(ends.writes.values()), tuple(ends.extra)
     draft = Draft(flow, writes, extra, ends.reduced, run_dir, limits.room, limits.slots, gpu)
     drafted, chosen = draft.cut_where_it_pays()
@@ -359,6 +362,7 @@ def _staged(name: str, meta: Meta, view: Meta, run_dir: Path, extra: list[Step])
 
 
 def document_memory(document: Document) -> int:
-    """Bytes that the driver holds while it makes a document: the columns that it maps, and some rows."""
-    rows = 0 if document.sink.use == "json" else TABLE
-    return rows + sum(stored_bytes(target) for _, target in document.columns)
+    """Bytes that the driver holds while it makes a document, of which one that does not say holds all it is made of."""
+    metas = [target.meta for _, target in document.columns]
+    held = getattr(document.render, "held", None)
+    return int(held(metas)) if held else 2 * sum(meta.nbytes for meta in metas)

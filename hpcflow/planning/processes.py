@@ -45,8 +45,6 @@ PACKAGES = {"zarr": 18, "PIL": 6, "pyarrow": 42}
 """What importing a package adds to a process, and a little of its use."""
 PACKAGES_OF = {"zarr": ("zarr",), "images": ("PIL",), "png": ("PIL",), "parquet": ("pyarrow",), "csv": ("pyarrow",)}
 """Which of them sources and sinks import."""
-TABLE = 24 * MIB
-"""What a document holds of its rows at once, beside the columns that it maps."""
 
 
 @dataclass(frozen=True)

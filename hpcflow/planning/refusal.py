@@ -15,7 +15,7 @@ from hpcflow.planning.stages import Stage, Write
 from hpcflow.regions import Shape
 from hpcflow.sinks.npy import NpyTarget
 from hpcflow.sizes import show_size
-from hpcflow.spec.flow import Flow
+from hpcflow.spec.flow import Flow, Sink
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,17 @@ def _in_passes(draft: Draft, limits: Limits, total: int) -> int:
         if all(stage.block or not stage.domain for stage in chosen):
             return limits.budget
     return total
+
+
+def no_document(sink: Sink, held: int, limits: Limits) -> Fault:
+    """A document cannot be made beside the processes."""
+    total = limits.base.total + held
+    return Fault(
+        sink.location,
+        f"expected the document `{sink.name}` to be made within {show_size(limits.budget)}, found that it takes "
+        f"{show_size(total)}: {show_size(limits.base.total)} for the processes + {show_size(held)}",
+        f"give `--memory {asked(total)}`",
+    )
 
 
 def _on_device(stage: Stage) -> Stage:

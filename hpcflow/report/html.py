@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from hpcflow.report.diagram import svg
 from hpcflow.report.pictures import pictures
 from hpcflow.report.record import HISTORY, PAGE, REPORT, write_whole
@@ -90,7 +92,8 @@ def page(report: Mapping[str, Any], history: Mapping[str, Any]) -> str:
     graph, provenance = history["graph"], history["provenance"]
     outputs: list[dict[str, Any]] = []
     if report["status"] == "complete":
-        outputs = pictures(report["outputs"], Path(history["directory"]), time.monotonic() + BUDGET)
+        room = report["memory"]["budget"] - psutil.Process().memory_info().rss
+        outputs = pictures(report["outputs"], Path(history["directory"]), time.monotonic() + BUDGET, max(room, 0))
     for one in outputs:
         one["histogram"] = Markup(one.get("histogram", ""))  # noqa: S704  (drawn from numbers)
     charts = any(history[name]["bins"] for name in ("memory", "rates")) or bool(history["timeline"]["bars"])

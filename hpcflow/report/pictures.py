@@ -20,6 +20,7 @@ from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.report.diagram import shape
 from hpcflow.sampling import Opened, Sample, pixels, sample
+from hpcflow.sizes import show_size
 
 MOST = 12
 """Outputs that are shown."""
@@ -39,7 +40,9 @@ SMALL = 16_384
 """Pixels up to which a picture is kept without loss."""
 
 
-def pictures(outputs: Sequence[Mapping[str, Any]], folder: Path, until: float) -> list[dict[str, Any]]:
+def pictures(
+    outputs: Sequence[Mapping[str, Any]], folder: Path, until: float, room: int = 4 * PLANE
+) -> list[dict[str, Any]]:
     """What there is to see of each output.
 
     Parameters
@@ -50,13 +53,15 @@ def pictures(outputs: Sequence[Mapping[str, Any]], folder: Path, until: float) -
         What relative paths start from.
     until : float
         The time, by `time.monotonic`, from which on outputs are only named.
+    room : int
+        Bytes that may be held meanwhile.
     """
     shown = [{"name": one["name"], "path": one["path"], "about": _about(one)} for one in outputs[:MOST]]
     # Chunks have to be decoded: what is cheaper to look at comes first.
     for one in sorted(shown, key=lambda one: (folder / one["path"]).is_dir()):
         if time.monotonic() < until or one["path"].endswith(".json"):
             try:
-                one.update(_picture(folder / one["path"], folder, until))
+                one.update(_picture(folder / one["path"], folder, until, min(PLANE, room // 4)))
             except Exception as error:  # noqa: BLE001  (a picture is never worth a report)
                 one["caption"] = f"no picture: {error}"
     return shown
@@ -67,30 +72,33 @@ def _about(output: Mapping[str, Any]) -> str:
     return " ".join(filter(None, (shape(output.get("shape"), []), "records" if dtype.startswith("[") else dtype)))
 
 
-def _picture(path: Path, folder: Path, until: float) -> dict[str, Any]:
+def _picture(path: Path, folder: Path, until: float, most: int) -> dict[str, Any]:
     if path.suffix == ".json":
-        return {"text": path.read_text(encoding="utf-8")[:TEXT]}
+        with path.open(encoding="utf-8") as file:
+            return {"text": file.read(TEXT)}
     if path.suffix in (".parquet", ".csv"):
-        return table(path, folder, until)
+        return table(path, folder, until, most)
     if path.suffix in (".png", ".jpg", ".jpeg"):
-        return _drawn(path)
+        return _drawn(path, most)
     if path.suffix == ".npy":
-        return array(np.load(path, mmap_mode="r"))
+        return array(np.load(path, mmap_mode="r"), most)
     if path.is_dir():
         import zarr  # noqa: PLC0415  (the run has it by now)
 
         opened = zarr.open(str(path), mode="r")
-        return array(opened if isinstance(opened, zarr.Array) else opened["0"])
+        return array(opened if isinstance(opened, zarr.Array) else opened["0"], most)
     return {}
 
 
-def array(lazy: Any) -> dict[str, Any]:
+def array(lazy: Any, most: int = PLANE) -> dict[str, Any]:
     """A plane of an array and the histogram of it.
 
     Parameters
     ----------
     lazy : array
         A mapped file, or an array of Zarr; only a part of it is read.
+    most : int
+        Bytes that are decoded.
     """
     if lazy.dtype.names or lazy.dtype.kind not in "biufc" or not prod(lazy.shape):
         return {}
@@ -99,7 +107,9 @@ def array(lazy: Any) -> dict[str, Any]:
     dims = (*[None] * (lazy.ndim - 1), "channel") if colours else ()
     chunks = None if isinstance(lazy, np.ndarray) else lazy.chunks
     opened = Opened(lazy, Meta(lazy.shape, lazy.dtype, dims), chunks)
-    most = min(PLANE, CHUNKS * prod(chunks or (PLANE,)) * lazy.dtype.itemsize)
+    if (each := prod(chunks or ()) * lazy.dtype.itemsize) > most:
+        return {"caption": f"no picture: one chunk has {show_size(each)}"}
+    most = min(most, CHUNKS * each) if chunks else most
     seen = sample(opened, SIDE if lazy.ndim > 1 else SIDE**2, decoded=most, spread=False)
     single = seen.picture.reshape(-1)
     shown: dict[str, Any] = {"text": str(single[0])} if single.size == 1 else _histogram(seen.values)
@@ -130,12 +140,20 @@ def _encoded(colours: Array) -> str:
     return _shown(Image.fromarray(np.ascontiguousarray(colours)), SIDE)
 
 
-def _drawn(path: Path) -> dict[str, Any]:
+def _drawn(path: Path, most: int) -> dict[str, Any]:
     from PIL import Image  # noqa: PLC0415
 
     with Image.open(path) as image:
+        image.draft(image.mode, (2 * SIDE, 2 * SIDE))
+        if _held(image) > most:
+            return {"caption": f"{image.width} × {image.height} pixels: too large to be shown here"}
         image.load()
         return {"image": _shown(image, 2 * SIDE)}
+
+
+def _held(image: Any) -> int:
+    """Bytes of a picture as Pillow holds it: four for each pixel that has colours."""
+    return int(image.width * image.height * (1 if len(image.getbands()) == 1 else 4))
 
 
 def _shown(image: Any, side: int) -> str:
@@ -150,14 +168,14 @@ def _shown(image: Any, side: int) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
-def table(path: Path, folder: Path, until: float) -> dict[str, Any]:
+def table(path: Path, folder: Path, until: float, most: int = PLANE) -> dict[str, Any]:
     """The first rows of a table, and the photos that they are of, where these can be read."""
     columns, rows = _parquet(path) if path.suffix == ".parquet" else _csv(path)
     shown: dict[str, Any] = {"columns": columns, "rows": [[_cell(one) for one in row] for row in rows[:ROWS]]}
     if {"path", "label", "score"} <= set(columns):
         records = [dict(zip(columns, row, strict=True)) for row in rows]
         best = [one for one in records if str(one.get("rank", 1)) == "1" and one["label"]]
-        shown["photos"] = _photos(best[:PHOTOS], folder, until)
+        shown["photos"] = _photos(best[:PHOTOS], folder, until, most)
     return shown
 
 
@@ -180,7 +198,7 @@ def _cell(value: Any) -> str:
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _photos(records: Sequence[Mapping[str, Any]], folder: Path, until: float) -> list[dict[str, str]]:
+def _photos(records: Sequence[Mapping[str, Any]], folder: Path, until: float, most: int) -> list[dict[str, str]]:
     from PIL import Image, ImageOps  # noqa: PLC0415
 
     photos = []
@@ -190,6 +208,8 @@ def _photos(records: Sequence[Mapping[str, Any]], folder: Path, until: float) ->
             continue
         with Image.open(path) as image:
             image.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
+            if _held(image) > most:
+                continue
             square = ImageOps.fit(image.convert("RGB"), (THUMBNAIL, THUMBNAIL))
         shown = {"label": str(one["label"]), "score": f"{float(one['score']):.2f}"}
         photos.append({"name": path.name, "image": _shown(square, THUMBNAIL), **shown})

@@ -1,100 +1,69 @@
-"""Drawing with Pillow; imported only when a picture is drawn."""
+"""Drawing, with Pillow what it knows; imported only when a picture is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import ceil, sqrt
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hpcflow.meta import Column
+from hpcflow.meta import Column, let_go
 from hpcflow.namespace import Array
+from hpcflow.regions import pieces, slices, whole
+from hpcflow.sinks._grid import ABOVE, GAP, LINES, Grid, thinning
 
-TILE = 256
-"""The longest side of a photo on a contact sheet."""
-GAP = 16
-LINES = (16, 12)
-"""Sizes of the two lines of text under a photo."""
-ABOVE = 6
-"""Room between a photo and its text."""
 PAPER, INK, FAINT, BLANK = "#ffffff", "#1f2328", "#6e7781", "#d8dee4"
-ROWS = 1024
-"""Rows of a large plane that are scaled at once."""
+PIECE = 2**18
+"""Elements of a picture that are scaled at once."""
 
 
-def image(array: Array) -> Image.Image:
-    """An array (y, x) or (y, x, channel) as an image."""
-    return _image(array, _range([array]))
+def image(array: Array) -> Iterator[Array]:
+    """An array (y, x) or (y, x, channel) as bytes, strip by strip."""
+    bounds = _range([array])
+    for strip in _pieces(array):
+        yield strip if bounds is None else _scaled(strip, *bounds)
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Where things stand on a contact sheet, in pixels."""
-
-    tile: tuple[int, int]
-    """Width and height of a photo."""
-    across: int
-    down: int
-    lines: tuple[int, ...]
-    """Sizes of the lines of text under each photo; 0 for one that no photo has."""
-
-    @property
-    def width(self) -> int:
-        """Of a photo's place: text needs some room."""
-        return max(self.tile[0], 112)
-
-    @property
-    def text(self) -> int:
-        """Height of the text under each photo."""
-        lines = [size + 8 for size in self.lines if size]
-        return ABOVE + sum(lines) if lines else 0
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Of the whole sheet."""
-        step = self.tile[1] + self.text + GAP
-        return GAP + self.across * (self.width + GAP), GAP + self.down * step
-
-    def corner(self, index: int) -> tuple[int, int]:
-        """The left upper corner of a photo's place."""
-        row, column = divmod(index, self.across)
-        return GAP + column * (self.width + GAP), GAP + row * (self.tile[1] + self.text + GAP)
+def sheet(pictures: Column, captions: Sequence[tuple[str, str]], grid: Grid) -> Iterator[Array]:
+    """Pictures side by side, two lines of text under each, row by row; a bad one is a grey tile."""
+    arrays = (_thinned(pictures, i) for i in range(len(captions)) if i not in pictures.bad)
+    bounds = _range(arrays)
+    width, height = grid.size[0], grid.tile[1] + grid.text + GAP
+    yield np.asarray(Image.new("RGB", (width, GAP), PAPER))
+    for first in range(0, len(captions), grid.across):
+        paper = Image.new("RGB", (width, height), PAPER)
+        for column, caption in enumerate(captions[first : first + grid.across]):
+            picture = None
+            if first + column not in pictures.bad:
+                picture = _image(_thinned(pictures, first + column), bounds).convert("RGB")
+            _place(paper, grid, column, picture, caption)
+        yield from _pieces(np.asarray(paper))
 
 
-def sheet(pictures: Column, captions: Sequence[tuple[str, str]], columns: int | None) -> Image.Image:
-    """Pictures side by side, two lines of text under each; a bad one is a grey tile."""
-    height, width = pictures.meta.shape[1:3]
-    # Every n-th pixel of a very large picture is enough for its tile.
-    step = max(1, max(height, width) // (4 * TILE))
-    arrays = {i: pictures.array[i, ::step, ::step] for i in range(len(captions)) if i not in pictures.bad}
-    bounds = _range(list(arrays.values()))
-    scale = min(1.0, TILE / max(height, width))
-    across = min(columns or ceil(sqrt(len(captions))), len(captions))
-    lines = tuple(size if any(texts) else 0 for size, texts in zip(LINES, zip(*captions, strict=True), strict=True))
-    tile = max(1, round(width * scale)), max(1, round(height * scale))
-    grid = Grid(tile, across, ceil(len(captions) / across), lines)
-    paper = Image.new("RGB", grid.size, PAPER)
-    for index, caption in enumerate(captions):
-        picture = _image(arrays[index], bounds).convert("RGB") if index in arrays else None
-        _place(paper, grid, index, picture, caption)
-    return paper
+def _thinned(pictures: Column, index: int) -> Array:
+    """A picture as large as it is drawn from, read a few rows at a time."""
+    step, photo = thinning(pictures.meta), pictures.array[index]
+    thin = np.empty((-(-photo.shape[0] // step), -(-photo.shape[1] // step), *photo.shape[2:]), photo.dtype)
+    rows = max(1, PIECE // max(1, photo.size // photo.shape[0]))
+    for start in range(0, len(thin), rows):
+        thin[start : start + rows] = photo[start * step : (start + rows) * step : step, ::step]
+        let_go(photo)
+    return thin
 
 
-def _place(paper: Image.Image, grid: Grid, index: int, picture: Image.Image | None, caption: tuple[str, str]) -> None:
+def _place(paper: Image.Image, grid: Grid, column: int, picture: Image.Image | None, caption: tuple[str, str]) -> None:
     pen = ImageDraw.Draw(paper)
-    left, top = grid.corner(index)
+    left, _ = grid.corner(column)
     width, height = grid.tile
     if picture is None:
-        pen.rectangle((left, top, left + width - 1, top + height - 1), BLANK)
+        pen.rectangle((left, 0, left + width - 1, height - 1), BLANK)
         font = _font(LINES[0])
-        pen.text((left + width / 2, top + height / 2), _shortened("unreadable", font, width), FAINT, font, anchor="mm")
+        pen.text((left + width / 2, height / 2), _shortened("unreadable", font, width), FAINT, font, anchor="mm")
     else:
         if picture.size != grid.tile:
             picture = picture.resize(grid.tile, Image.Resampling.LANCZOS)
-        paper.paste(picture, (left, top))
-    below = top + height + ABOVE
+        paper.paste(picture, (left, 0))
+    below = height + ABOVE
     for line, size, ink in zip(caption, grid.lines, (INK, FAINT), strict=True):
         if size:
             pen.text((left, below), _shortened(line, _font(size), grid.width), ink, _font(size))
@@ -113,27 +82,36 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wi
     return text.rstrip() + "…"
 
 
-def _range(arrays: Sequence[Array]) -> tuple[float, float] | None:
+def _range(arrays: Iterable[Array]) -> tuple[float, float] | None:
     """The least and the greatest finite value; `None` for bytes, which are drawn as they are."""
-    if not arrays or arrays[0].dtype == np.uint8:
-        return None
     low, high = np.inf, -np.inf
     for array in arrays:
-        for start in range(0, len(array), ROWS):
-            rows = np.asarray(array[start : start + ROWS], np.float64)
+        if array.dtype == np.uint8:
+            return None
+        for piece in _pieces(array):
+            rows = np.asarray(piece, np.float64)
             finite = rows[np.isfinite(rows)]
             if finite.size:
                 low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     return (low, high) if low <= high else (0.0, 1.0)
 
 
+def _pieces(array: Array) -> Iterator[Array]:
+    """An array from its first element to its last, a few at a time."""
+    for region in pieces(array.shape, PIECE):
+        yield array[slices(region, whole(array.shape))]
+        let_go(array)
+
+
 def _image(array: Array, bounds: tuple[float, float] | None) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
+    if bounds is None:
+        return Image.fromarray(array)
     pixels = np.empty(array.shape, np.uint8)
-    for start in range(0, len(array), ROWS):
-        rows = slice(start, start + ROWS)
-        pixels[rows] = array[rows] if bounds is None else _scaled(array[rows], *bounds)
+    for region in pieces(array.shape, PIECE):
+        part = slices(region, whole(array.shape))
+        pixels[part] = _scaled(array[part], *bounds)
     return Image.fromarray(pixels)
 
 

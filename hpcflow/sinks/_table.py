@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from hpcflow.errors import Mismatch
-from hpcflow.meta import Column, Meta
+from hpcflow.meta import Column, Meta, let_go
 from hpcflow.namespace import Array
 from hpcflow.sinks._document import class_names, expect_reals, first_labels, is_ranking, printable, published
 
 ROWS = 2**17
-"""Rows that are in memory at once, and in one row group."""
+"""Rows that are in memory at once, and in one row group, at most."""
+GROUP = 2**22
+"""Bytes of those rows, in numbers."""
+HELD, TIMES, TEXT = 8 * 2**20, 12, 260
+"""Bytes for the writing; what is held for each byte of those rows; and for each row where it begins with a path or a
+label. Measured."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,12 @@ class Table:
             )
         return list(metas)
 
+    def held(self, metas: Sequence[Meta]) -> int:
+        """What a group of rows takes on its way, and the class names."""
+        rows, named = rows_of(metas), any(meta.items for meta in metas) or self.labels is not None
+        names = 8 * Path(self.labels).stat().st_size if self.labels else 0
+        return HELD + rows * (TIMES * _width(metas) + TEXT * named) + names
+
     def render(self, columns: Sequence[Column]) -> str | None:
         """Write the table; gives a short one of first labels to print."""
         names = class_names(self.labels) if self.labels else None
@@ -59,6 +71,16 @@ class Table:
         if self.provenance is None:
             return schema
         return schema.with_metadata({"hpcflow": json.dumps(self.provenance, sort_keys=True)})
+
+
+def _width(metas: Sequence[Meta]) -> int:
+    """Bytes of a row: where it stands, and its values."""
+    return 8 * metas[0].ndim + sum(meta.dtype.itemsize for meta in metas)
+
+
+def rows_of(metas: Sequence[Meta]) -> int:
+    """How many rows of a table are in memory at once."""
+    return max(1, min(ROWS, GROUP // max(1, _width(metas)), metas[0].size))
 
 
 @dataclass(frozen=True)
@@ -118,10 +140,10 @@ class Layout:
         import pyarrow as pa  # noqa: PLC0415
 
         shape, schema = self.columns[0].meta.shape, self.schema()
-        size = self.columns[0].meta.size
+        size, rows = self.columns[0].meta.size, rows_of([column.meta for column in self.columns])
         flat = [column.array.reshape(-1) for column in self.columns]
-        for start in range(0, size, ROWS):
-            stop = min(start + ROWS, size)
+        for start in range(0, size, rows):
+            stop = min(start + rows, size)
             index = np.unravel_index(np.arange(start, stop), shape) if shape else ()
             keep, bad = self._rows(index, stop - start)
             arrays = self._index_columns([one[keep] for one in index], bad[keep])
@@ -132,6 +154,8 @@ class Layout:
                 if field == "class_id" and self.names is not None:
                     arrays.append(self._labels(values, bad[keep]))
             yield pa.record_batch(arrays, schema=schema)
+            for array in flat:
+                let_go(array)
 
     def _rows(self, index: Sequence[Array], rows: int) -> tuple[Array, Array]:
         """Which rows are written, and which of them are of bad items."""

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json as codec
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hpcflow.errors import Mismatch
-from hpcflow.meta import Column, Meta
+from hpcflow.meta import Column, Meta, let_go
 from hpcflow.namespace import Array
 from hpcflow.registry import sink
 from hpcflow.sinks._document import expect_reals, published
 
 LARGEST = 1_000_000
+PIECE = 2**13
+"""Elements that are written at once."""
+HELD, NUMBER = 2 * 2**20, 300
+"""Bytes for the writing, and for each number of a piece; measured."""
 
 
 @dataclass(frozen=True)
@@ -29,27 +34,48 @@ class Json:
         """All of every input, if that is little."""
         expect_reals(metas, "JSON")
         for meta in metas:
-            if meta.size > LARGEST:
+            # An empty list is written out as well.
+            if (size := prod(max(1, n) for n in meta.shape)) > LARGEST:
                 raise Mismatch(
-                    f"expected at most {LARGEST:,} elements to write to JSON, found {meta.size:,}: {meta}",
+                    f"expected at most {LARGEST:,} elements to write to JSON, found {size:,}: {meta}",
                     hint="`to: zarr` and `to: npy` take arrays of any size",
                 )
         return list(metas)
 
+    def held(self, metas: Sequence[Meta]) -> int:
+        """A few numbers as Python's, and as text."""
+        return HELD + PIECE * NUMBER * max(len(meta.dtype.names or ()) + 1 for meta in metas)
+
     def render(self, columns: Sequence[Column]) -> str | None:
-        """Write the document; gives a line to print for each number in it."""
-        values = {column.name: value(column) for column in columns}
-        document = next(iter(values.values())) if len(values) == 1 else values
-        with published(self.path) as part:
-            part.write_text(codec.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
-        scalars = [column.name for column in columns if column.meta.ndim == 0]
-        return "\n".join(f"{name} = {codec.dumps(values[name])}" for name in scalars) or None
+        """Write the document, a few numbers at a time; gives a line to print for each that stands alone."""
+        with published(self.path) as part, part.open("w", encoding="utf-8") as file:
+            for place, column in enumerate(columns):
+                if len(columns) > 1:
+                    file.write(f"{', ' if place else '{'}{codec.dumps(column.name)}: ")
+                file.writelines(_texts(column.array, column.bad))
+            file.write("}\n" if len(columns) > 1 else "\n")
+        scalars = [column for column in columns if column.meta.ndim == 0]
+        return "\n".join(f"{one.name} = {codec.dumps(nested(np.asarray(one.array)))}" for one in scalars) or None
 
 
-def value(column: Column) -> Any:
-    """The array as JSON values; `None` for a bad item."""
-    plain = nested(np.asarray(column.array))
-    return [None if i in column.bad else one for i, one in enumerate(plain)] if column.bad else plain
+def _texts(array: Array, bad: Collection[int] = ()) -> Iterator[str]:
+    """An array as the pieces of one JSON text; a bad item is `null`."""
+    row = prod(max(1, n) for n in array.shape[1:])
+    if array.ndim == 0:
+        yield codec.dumps(nested(np.asarray(array)), allow_nan=False)
+        return
+    yield "["
+    step = max(1, PIECE // row)
+    for start in range(0, len(array), step):
+        yield ", " if start else ""
+        if row > PIECE and start not in bad:
+            yield from _texts(array[start])
+            continue
+        plain = nested(np.asarray(array[start : start + step]))
+        values = [None if start + i in bad else one for i, one in enumerate(plain)]
+        yield codec.dumps(values, allow_nan=False)[1:-1]
+        let_go(array)
+    yield "]"
 
 
 def nested(array: Array) -> Any:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
+from hpcflow import scanlines
 from hpcflow.errors import Mismatch
 from hpcflow.meta import Column, Meta
 from hpcflow.parameters import PositiveInt
 from hpcflow.registry import sink
 from hpcflow.sinks._document import class_name, class_names, existing, is_ranking, printable, published
+from hpcflow.sinks._grid import GAP, LINES, grid_of, lines_of, thinning
 
+HELD = 24 * 2**20
+"""Bytes of what is scaled, filtered and packed at once; measured."""
+BAND, PIXEL = 12, 12
+"""Bytes for each pixel of a row of a contact sheet, and for each of a picture on its way there."""
 LARGEST = 178_956_970
 """Pixels of one image; Pillow opens no larger ones."""
 
@@ -36,26 +43,42 @@ class Png:
         if not is_many(picture):
             if ranked:
                 raise Mismatch(f"expected one image alone, found a second input {ranked[0]}")
-            _expect_small(picture)
+            _expect_small(picture, picture.shape[:2], "`op: isel` takes every n-th pixel, or a part")
             return [picture]
         if len(ranked) > 1 or any(not _labels(meta, picture) for meta in ranked):
             raise Mismatch(
                 "expected as second input the records of `top_k` for each picture, "
                 f"found {' and '.join(str(meta) for meta in ranked)}"
             )
-        return [_first(meta, self.limit) for meta in metas]
+        shown = [_first(meta, self.limit) for meta in metas]
+        _expect_small(picture, grid_of(shown[0], LINES, self.columns).size, "show fewer pictures by `limit`")
+        return shown
+
+    def held(self, metas: Sequence[Meta]) -> int:
+        """Some rows of an image; of a contact sheet a row of pictures, and the picture that is put there."""
+        picture = metas[0]
+        if not is_many(picture):
+            return HELD
+        grid, step = grid_of(picture, LINES, self.columns), thinning(picture)
+        seen = -(-picture.shape[1] // step) * -(-picture.shape[2] // step)
+        row = picture.nbytes // max(1, picture.shape[0] * picture.shape[1])
+        band = grid.size[0] * (grid.tile[1] + grid.text + GAP)
+        return HELD + row + BAND * band + seen * (PIXEL + prod(picture.shape[3:]) * (picture.dtype.itemsize + 1))
 
     def render(self, columns: Sequence[Column]) -> None:
-        """Draw the picture and write it."""
-        from hpcflow.sinks._draw import image, sheet  # noqa: PLC0415
+        """Draw the picture and write it, row by row."""
+        from hpcflow.sinks import _draw  # noqa: PLC0415
 
         picture = columns[0]
         if is_many(picture.meta):
-            drawn = sheet(picture, captions(columns, class_names(self.labels)), self.columns)
+            texts = captions(columns, class_names(self.labels))
+            grid = grid_of(picture.meta, lines_of(texts), self.columns)
+            size, channels, strips = grid.size, 3, _draw.sheet(picture, texts, grid)
         else:
-            drawn = image(picture.array)
-        with published(self.path) as part:
-            drawn.save(part, "PNG")
+            height, width = picture.meta.shape[:2]
+            size, channels, strips = (width, height), prod(picture.meta.shape[2:]), _draw.image(picture.array)
+        with published(self.path) as part, part.open("wb") as file:
+            scanlines.write(file, size, channels, strips)
 
 
 def captions(columns: Sequence[Column], names: Sequence[str]) -> list[tuple[str, str]]:
@@ -85,12 +108,9 @@ def is_picture(meta: Meta) -> bool:
     return channels and meta.size > 0 and meta.dtype.names is None and meta.dtype.kind in "biuf"
 
 
-def _expect_small(meta: Meta) -> None:
-    if meta.shape[0] * meta.shape[1] > LARGEST:
-        raise Mismatch(
-            f"expected an image of at most {LARGEST:,} pixels, found {meta}",
-            hint="`op: isel` takes every n-th pixel, or a part",
-        )
+def _expect_small(meta: Meta, size: Sequence[int], hint: str) -> None:
+    if prod(size) > LARGEST:
+        raise Mismatch(f"expected an image of at most {LARGEST:,} pixels, found {prod(size):,} for {meta}", hint=hint)
 
 
 def _labels(meta: Meta, pictures: Meta) -> bool:

@@ -85,6 +85,11 @@ CASES = [
     Case(
         "two workers", "y: {op: uniform, of: x}", zarr_sink((1024, 1024)), options=("--workers", "2", "--threads", "1")
     ),
+    Case("picture", "y: {op: expr, expr: x + 1}", "{to: png, of: y, path: out.png}"),
+    Case("contact sheet", "y: {op: expr, expr: x + 1}", "{to: png, of: y, path: out.png, limit: 400}", ndim=3),
+    Case("table", "y: {op: expr, expr: x + 1}", "{to: parquet, of: y, path: out.parquet}", dtype="uint16"),
+    Case("table of text", "y: {op: mean, of: x, axis: 0}", "{to: csv, of: y, path: out.csv}", ndim=3),
+    Case("numbers", "y: {op: isel, of: x, indexers: {0: [0, 60]}}", JSON),
     Case("tight", "y: {op: uniform, of: x}", zarr_sink((512, 512)), options=("--memory", "400MiB")),
 ]
 

@@ -13,6 +13,7 @@ QUICK = {
     "zarr to zarr": "medium",
     "slabs": "medium",
     "mean of a stack": "medium",
+    "picture": "medium",
     "tight": "medium",
 }
 ALL = os.environ.get("HPCFLOW_MEMORY") == "all"

@@ -1,6 +1,7 @@
 """Tables and JSON: what is read back, bad items, and what does not fit."""
 
 import json as codec
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpcflow.errors import Mismatch
+import hpcflow
+from hpcflow.errors import FlowError, Mismatch
 from hpcflow.meta import Column, DocumentSink, Meta
 from hpcflow.sinks import _table
 from hpcflow.sinks.csv import csv
-from hpcflow.sinks.json import json
+from hpcflow.sinks.json import json, nested
 from hpcflow.sinks.parquet import parquet
 
 RECORD = np.dtype([("class_id", np.int64), ("score", np.float32)])
@@ -243,3 +245,29 @@ def test_columns_are_those_of_pyarrow(dtype, missing):
         ours, theirs = _table._arrow(values, mask), pyarrow.array(_table._plain(values), kind, mask=mask)
         ours.validate(full=True)
         assert ours.equals(theirs)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (20_001,), (3, 9_000), (2, 3, 8_192), (9_000, 2)])
+def test_json_in_pieces_is_the_json_of_the_whole(tmp_path, shape):
+    array = np.random.default_rng(0).random(shape)
+    array[array > 0.999] = np.nan
+    sink = json(path=str(tmp_path / "n.json"))
+    sink.render([column(array, bad=[1] if shape[:1] > (1,) else [])])
+    expected = nested(array)
+    if shape[:1] > (1,):
+        expected[1] = None
+    assert Path(sink.path).read_text() == codec.dumps(expected) + "\n"
+
+
+def test_a_document_that_does_not_fit_is_refused_with_what_would(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((64, 40, 40, 3), np.uint8))
+    (tmp_path / "f.yaml").write_text(
+        f"flow: f\nsources: {{x: {{from: npy, path: {tmp_path}/x.npy}}}}\n"
+        f"sinks: {{sheet: {{to: png, of: x, path: {tmp_path}/x.png, columns: 64}}}}\n"
+    )
+    given = {"cluster": "synchronous", "run_dir": tmp_path / "run"}
+    room = hpcflow.plan(tmp_path / "f.yaml", memory="4GiB", **given).base.total + 2**20
+    with pytest.raises(FlowError, match="expected the document `sheet` to be made within") as caught:
+        hpcflow.plan(tmp_path / "f.yaml", memory=room, **given)
+    least = re.search(r"`--memory (\w+)`", str(caught.value))
+    assert hpcflow.plan(tmp_path / "f.yaml", memory=least[1], **given).tasks == 1

@@ -55,7 +55,7 @@ def test_one_channel_is_grey(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", ">u2", "int8", "bool"])
 def test_other_numbers_are_scaled(tmp_path, dtype, monkeypatch):
-    monkeypatch.setattr(_draw, "ROWS", 2)
+    monkeypatch.setattr(_draw, "PIECE", 2)
     array = np.array([[0, 1], [0, 1], [1, 0]]).astype(dtype)
     np.testing.assert_array_equal(draw(tmp_path, column(array)), np.array([[0, 1], [0, 1], [1, 0]]) * 255)
 
@@ -63,6 +63,15 @@ def test_other_numbers_are_scaled(tmp_path, dtype, monkeypatch):
 def test_what_is_no_number_is_black(tmp_path):
     array = np.array([[-1.0, 0.0, 1.0], [np.nan, np.inf, -np.inf]])
     np.testing.assert_array_equal(draw(tmp_path, column(array)), [[0, 128, 255], [0, 255, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("shape", [(1, 900_001), (3, 400_000, 4), (70_000, 1), (601, 803), (400, 300, 3)])
+def test_a_picture_is_written_a_few_rows_at_a_time(tmp_path, shape, dtype):
+    array = (np.random.default_rng(0).random(shape) * 255).astype(dtype)
+    wide = array.astype(np.float64)
+    scaled = array if dtype == "uint8" else np.rint((wide - wide.min()) / np.ptp(wide) * 255)
+    np.testing.assert_array_equal(draw(tmp_path, column(array)), scaled)
 
 
 @pytest.mark.parametrize("value", [3.0, np.nan])
