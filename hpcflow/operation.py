@@ -20,6 +20,10 @@ Partial = tuple[Array, ...]
 """What one piece of a reduction knows: arrays whose reduced axes have length 1."""
 
 
+LISTED = 20_000
+"""The most positions that a parameter can list: a flow has no more values."""
+
+
 @dataclass(frozen=True)
 class Reach:
     """What an op reads, and what it then makes, to give one region of its output."""
@@ -122,9 +126,18 @@ class Op:
         if len(sources) != 1:
             return None
         single = made.shape[0] == 1 and self.depth is None
-        # The first and the last: a row that all others are made of is no row of its own.
-        rows = [(0, 1), (made.shape[0] - 1, made.shape[0])]
+        # Several: a row that all others are made of is no row of its own.
+        rows = [(i, i + 1) for i in self.probed(made.shape[0])]
         return sources.pop() if all(self._alone(row, made, metas, params, single=single) for row in rows) else None
+
+    def probed(self, extent: int) -> Sequence[int]:
+        """Places along an axis of the result that tell where all of them come from.
+
+        All of them where a parameter may list them; else they come from straight lines of places.
+        """
+        if self.reaches is not None and extent <= LISTED:
+            return range(extent)
+        return sorted({at for at in (0, 1, extent // 2, extent - 1) if 0 <= at < extent})
 
     def _alone(
         self, row: Interval, made: Meta, metas: Sequence[Meta], params: Mapping[str, Any], *, single: bool

@@ -26,7 +26,7 @@ OPS = {
     "laplace": [{}, {"axes": [0]}],
     "correlate": [{"weights": KERNEL}],
     "convolve": [{"weights": KERNEL}],
-    "isel": [{"indexers": {0: 3, 1: "::-2"}}],
+    "isel": [{"indexers": {0: 3, 1: "::-2"}}, {"indexers": {0: [5, 0, 3], 1: [*range(9)]}}],
     "transpose": [{}],
     "stack": [{}, {"axis": -1}],
     "concatenate": [{}, {"axis": 1}],

@@ -97,7 +97,7 @@ def _positions(op: Op, node: Node, metas: Sequence[Meta], place: int, name: str)
     if op.reaches is None:
         seen = op.whole is not None and axis in op.axes_seen_whole(made, node.params)
         return np.arange(was) if extent == was and not seen else None
-    probed = sorted({0, 1, extent // 2, extent - 1} & set(range(extent)))
+    probed = op.probed(extent)
     places = []
     for index in probed:
         out = tuple((index, index + 1) if i == axis else (0, 1) for i in range(made.ndim))
@@ -105,6 +105,8 @@ def _positions(op: Op, node: Node, metas: Sequence[Meta], place: int, name: str)
         if need is None or need[before][1] - need[before][0] != 1:
             return None
         places.append(need[before][0])
-    step = places[1] - places[0] if len(places) > 1 else 1
+    if len(places) == extent:
+        return np.array(places, np.intp) if extent else None
+    step = places[1] - places[0]
     straight = all(p == places[0] + step * i for i, p in zip(probed, places, strict=True))
-    return places[0] + step * np.arange(extent) if straight and extent else None
+    return places[0] + step * np.arange(extent) if straight else None

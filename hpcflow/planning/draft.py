@@ -108,12 +108,14 @@ class Draft:
 
 
 def _before_meetings(stage: Stage) -> Iterator[str]:
-    """Steps that are read by an op that sees more than a neighbourhood."""
+    """Steps that are read by an op that sees more than a neighbourhood, or that leave little of what they read."""
     made = {step.name for step in stage.program.steps}
     for step in stage.program.steps:
         op = stage.program.ops[step.name]
         if op.whole is not None or op.reaches is not None:
             yield from made.intersection(step.of)
+        if op.reaches is not None and step.meta.size < sum(stage.program.metas[name].size for name in step.of):
+            yield step.name
 
 
 def _read_often(stage: Stage) -> Iterator[str]:

@@ -357,7 +357,7 @@ def _staged(name: str, meta: Meta, view: Meta, run_dir: Path, extra: list[Step])
         return Write(name, NpyTarget(str(run_dir / "stages" / f"{name}.npy"), meta))
     step = f"{name}[:{view.shape[0]}]"
     if step not in {one.name for one in extra}:
-        extra.append(Step(step, "isel", (name,), {"indexers": {0: [0, view.shape[0]]}}, view))
+        extra.append(Step(step, "isel", (name,), {"indexers": {0: f":{view.shape[0]}"}}, view))
     return Write(step, NpyTarget(str(run_dir / "stages" / f"{name}-{view.shape[0]}.npy"), view))
 
 
