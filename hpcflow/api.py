@@ -183,7 +183,8 @@ def run(
     planned = _plan(_loaded(flow, params), where, run_dir)
     outputs = [str(planned.run_dir), *(output.path for output in planned.outputs)]
     shown = progress or (Cell() if in_notebook() else Silent())
-    with owned(planned.flow.name, outputs), MemoryWatch(history.holds) as watch, ExitStack() as last:
+    memory_watch = MemoryWatch(history.holds, limit=planned.budget)
+    with owned(planned.flow.name, outputs), memory_watch as watch, ExitStack() as last:
         told = Noting(shown, history.event, lambda: watch.now)
         record = Record(planned, begun, watch, Outcome(history=history))
         last.callback(record.draw, told)
@@ -200,8 +201,10 @@ def run(
                 if pool.info.device_reason:
                     shown.note(f"device: {pool.info.device} ({pool.info.device_reason})")
                 care = Care(retries, deadline)
-                options: dict[str, Any] = {"fresh": fresh, "care": care, "guard": guard}
+                options: dict[str, Any] = {"fresh": fresh, "care": care, "guard": guard, "watch": watch}
                 run_plan(planned, pool, record.outcome, max_bad=allowed, progress=told, **options)
+            # Workers on other machines have told what they held.
+            watch.check(record.held)
         report = record.write("complete", 3 if record.outcome.bad else 0, None)
         told.end(report)
     return report

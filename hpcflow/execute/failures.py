@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpcflow.errors import BlockError, RunError
+from hpcflow.errors import BlockError, Location, RunError
 from hpcflow.execute.block import BlockResult
 from hpcflow.execute.space import HINT, room, targets
 from hpcflow.meta import Bad
@@ -25,6 +25,11 @@ def failed(plan: Plan, stage: Stage, results: Sequence[BlockResult]) -> BlockErr
     if not any(result.failure and result.failure.full for result in results):
         lines.append("  hint: what is finished stays; the same command goes on from there")
     return BlockError(redact("\n".join(lines)))
+
+
+def place(plan: Plan, stage: Stage) -> Location:
+    """Where the flow says what a stage ends in."""
+    return plan.flow.nodes[stage.ends[0].split("[")[0]].location
 
 
 def _lines(plan: Plan, stage: Stage, result: BlockResult) -> list[str]:

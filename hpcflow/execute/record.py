@@ -45,6 +45,11 @@ class Record:
             "tunnel": info.tunnel,
         }
 
+    @property
+    def held(self) -> int:
+        """The most that all processes held, in bytes."""
+        return self._measured()["measured_peak"]
+
     def _measured(self) -> dict[str, int]:
         """What the run held: seen from here, or, of workers on other machines, as they told."""
         if not self.plan.elsewhere:

@@ -20,7 +20,7 @@ from hpcflow.clusters.base import Pool
 from hpcflow.errors import RunError, WorkerLost
 from hpcflow.execute.block import BlockResult, Failure, Job, check_blocks
 from hpcflow.execute.dispatch import Care, Dispatch, Work
-from hpcflow.execute.failures import failed, too_many
+from hpcflow.execute.failures import failed, place, too_many
 from hpcflow.execute.faults import full
 from hpcflow.execute.fold import Fold
 from hpcflow.execute.guard import Guard
@@ -31,6 +31,7 @@ from hpcflow.execute.provenance import provenance
 from hpcflow.execute.receipts import COMPLETE, Marks, Receipt, begin, folder_of, read, stage_key
 from hpcflow.execute.scratch import came_back, is_gone, remove
 from hpcflow.execute.space import expect_room, no_room
+from hpcflow.execute.watch import MemoryWatch
 from hpcflow.meta import Bad, Column, ItemSource, Signs, Target
 from hpcflow.planning.blocks import cost
 from hpcflow.planning.plan import Document, Plan
@@ -72,6 +73,7 @@ def run_plan(
     fresh: bool = False,
     care: Care | None = None,
     guard: Guard | None = None,
+    watch: MemoryWatch | None = None,
 ) -> None:
     """Run every stage of a plan in turn and publish its outputs.
 
@@ -92,6 +94,8 @@ def run_plan(
         How often a block is tried, and how long it may take.
     guard : Guard, optional
         Ends workers that hang.
+    watch : MemoryWatch, optional
+        Ends a run that holds more than it may.
 
     Raises
     ------
@@ -104,10 +108,13 @@ def run_plan(
     progress.start([Expected(stage.name, stage.tasks, cost(stage, stage.block)) for stage in plan.stages])
     for text in doubtful:
         progress.note(text)
-    run = _Run(plan, pool, outcome, _allowed(plan, max_bad), progress, care or Care(), guard or Guard())
+    care, guard, watch = care or Care(), guard or Guard(), watch or MemoryWatch()
+    run = _Run(plan, pool, outcome, _allowed(plan, max_bad), progress, care, guard, watch)
     done = [run_stage(run, stage) for stage in plan.stages]
     for document in plan.documents:
+        watch.begin(f"the document `{document.sink.name}` was made", document.sink.location)
         _render(plan, document, outcome)
+    watch.check()
     publish(plan, done, outcome.provenance)
     _clear(plan, done)
     remove(plan)
@@ -125,6 +132,7 @@ class _Run:
     progress: Progress
     care: Care
     guard: Guard
+    watch: MemoryWatch
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     absent: dict[str, Stage] = field(default_factory=dict)
     """What a complete run has removed, and the stage that would make it again."""
@@ -140,6 +148,7 @@ def run_stage(run: _Run, stage: Stage, *, again: bool = False) -> Done:
 
     What a complete run has removed behind it is only made `again` where something needs it.
     """
+    run.watch.begin(f"the stage `{stage.name}` ran", place(run.plan, stage))
     stage = _prepared(run.plan, stage, run.pool)
     key = stage_key(stage)
     folder = folder_of(run.plan.run_dir, stage, key)
@@ -265,6 +274,7 @@ class _Account:
 
     def add(self, result: BlockResult) -> None:
         """Take in a block that was computed, or failed for good."""
+        self.run.watch.check()
         if result.failure is not None:
             self.failed.append(result)
             return

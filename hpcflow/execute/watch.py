@@ -1,7 +1,8 @@
-"""Watch the memory of the driver and of every process it started."""
+"""Watch the memory of the driver and of every process it started, and end a run that takes more than it may."""
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -11,8 +12,12 @@ from typing import Self
 
 import psutil
 
+from hpcflow.errors import Location, RunError
 from hpcflow.leaving import started
+from hpcflow.sizes import show_size
 
+AT_ONCE = 1.25
+"""How many times what it may hold ends a run wherever it is; at less it comes to the end of its block or document."""
 LOOK_AGAIN = 0.5
 """Seconds after which new processes are looked for: that costs more than to sample those known."""
 
@@ -29,11 +34,20 @@ class MemoryWatch:
         Is told each sample: bytes of all processes, and of this one.
     interval : float
         Seconds between two samples.
+    limit : int, optional
+        Bytes that all processes may hold.
     """
 
     def __init__(
-        self, noted: Callable[[int, int], None] = lambda _total, _driver: None, interval: float = 0.05
+        self,
+        noted: Callable[[int, int], None] = lambda _total, _driver: None,
+        interval: float = 0.05,
+        limit: int | None = None,
     ) -> None:
+        self.limit = limit
+        self._doing: tuple[Location | None, str] = (None, "its processes started")
+        self._over: RunError | None = None
+        self._runs_in = threading.get_ident()
         self.now = 0
         """What all processes hold, in bytes."""
         self._noted = noted
@@ -55,6 +69,30 @@ class MemoryWatch:
         self._stop.set()
         self._thread.join()
 
+    def begin(self, what: str, location: Location) -> None:
+        """Say what the run is at from now on."""
+        self.check()
+        self._doing = location, what
+
+    def check(self, held: int = 0) -> None:
+        """Raise an error, once the processes, or `held`, were more than they may be."""
+        if held:
+            self._judge(held, 0)
+        if self._over is not None:
+            raise self._over
+
+    def _judge(self, total: int, driver: int) -> None:
+        if self.limit is None or total <= self.limit:
+            return
+        (location, what), part = self._doing, f", {show_size(driver)} of it in this process" if driver else ""
+        self._over = self._over or RunError(
+            f"{f'{location}: error: ' if location else ''}expected the run to hold {show_size(self.limit)} at most, "
+            f"found {show_size(total)} while {what}{part}\n"
+            f"  hint: what is finished stays; run it again with `--memory {(total + total // 4) // 2**20}MiB` or more"
+        )
+        if total > AT_ONCE * self.limit and self._runs_in != threading.get_ident():
+            _raise_in(self._runs_in, self._over)
+
     def _run(self) -> None:
         own = psutil.Process()
         children: list[psutil.Process] = []
@@ -68,8 +106,15 @@ class MemoryWatch:
             self._noted(total, driver)
             if total > self.peak:
                 self.peak, self.driver = total, driver
+                self._judge(total, driver)
             if self._stop.wait(self._interval):
                 return
+
+
+def _raise_in(thread: int, error: RunError) -> None:
+    """Raise an error in another thread, as soon as that comes to its next step of Python."""
+    kind = type("OverBudget", (RunError,), {"__init__": lambda self: RunError.__init__(self, *error.args)})
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))
 
 
 def _processes(numbers: Iterable[int]) -> list[psutil.Process]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpcflow.registry import op
+from hpcflow.registry import op, sink
 
 
 @op()
@@ -61,7 +61,14 @@ def _fail_at_first(x):
         raise OSError(5, "Input/output error")
 
 
+def _swell(x):
+    held = np.ones(int(os.environ.get("FAULTY_BYTES", "8")) // 8)
+    time.sleep(0.4)
+    return held
+
+
 HARM = {
+    "swell": _swell,
     "none": lambda x: None,
     "segfault": _segfault,
     "exit": lambda x: os._exit(3),
@@ -71,3 +78,35 @@ HARM = {
     "flaky": _fail_at_first,
     "raise": lambda x: 1 / 0,
 }
+
+
+class Ballast:
+    """A document that holds more than it says."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def views(self, metas):
+        """All of it."""
+        return list(metas)
+
+    def held(self, metas):
+        """What it claims."""
+        return 8
+
+    def render(self, columns):
+        """Hold more."""
+        _swell(None)
+        Path(self.path).write_text("done")
+
+
+@sink
+def ballast(*, path: str) -> Ballast:
+    """Write a document that takes its memory.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    """
+    return Ballast(str(Path(path).absolute()))
