@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args, get_origin
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -54,8 +54,10 @@ DType = Annotated[
 ]
 Axis = Annotated[int | str, AxisMarker("the name or number of an axis", "names or numbers of axes")]
 """One axis, by number (negative from the end) or by name; ops get a number from 0."""
-Axes = Axis | list[Axis] | None
+Axes = Annotated[Axis | list[Axis] | None, Field(description="The axes, by name or number; all of them by default.")]
 """One axis, several, or all of them (`null`); ops get a tuple of numbers, never `None`."""
+KeepDims = Annotated[bool, Field(description="Whether the reduced axes stay, with length 1.")]
+SkipNa = Annotated[bool, Field(description="Whether NaN is left out, as by NumPy's nan-functions.")]
 PerAxis: TypeAlias = T | list[T]
 """One value for every axis, or a list of one for each."""
 Boundary = Literal["reflect", "mirror", "nearest", "constant", "wrap", "grid-mirror", "grid-constant", "grid-wrap"]
@@ -72,10 +74,9 @@ def parameter_model(function: Callable[..., Any]) -> type[BaseModel]:
             continue
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         # The alias keeps names such as `copy` or `json` from shadowing BaseModel's own.
-        fields[f"p_{parameter.name}"] = (
-            parameter.annotation,
-            Field(default, alias=parameter.name, description=documents.get(parameter.name)),
-        )
+        # What an annotated type says of itself holds where the docstring says nothing.
+        own: dict[str, Any] = {"description": documents[parameter.name]} if parameter.name in documents else {}
+        fields[f"p_{parameter.name}"] = parameter.annotation, Field(default, alias=parameter.name, **own)
     config = ConfigDict(extra="forbid", strict=True)
     return create_model(function.__name__, __config__=config, __doc__=function.__doc__, **fields)
 
@@ -173,6 +174,8 @@ def _wrong(name: str, annotation: Any, errors: list[Any], value: Any) -> Paramet
     path = max(paths, key=len)
     own = [str(one["ctx"]["error"]) for one, at in zip(errors, paths, strict=True) if _is_own(one) and at == path]
     inner = element(annotation, path)
+    if get_origin(inner) is Annotated and get_args(inner)[0] is bool:
+        inner = bool
     wanted = own[0].removeprefix("expected ") if own else describe(inner)
     for step in path:
         value = value[step]

@@ -1,8 +1,8 @@
 """Names to functions: ops, sources, sinks and models, found by file name or entry point.
 
-Adding one is adding a file: ``hpcflow/ops/gaussian.py`` holds the function `gaussian`, and
-``op: gaussian`` finds it. Nothing is imported before a flow names it. The decorators return
-the function untouched; what they attach is its geometry.
+Adding one is adding a file: ``hpcflow/sinks/npy.py`` holds the function `npy`, and ``to: npy``
+finds it. Ops of a kin share a file, which ``ops/__init__.py`` names. Nothing is imported before a
+flow names it. The decorators return the function untouched; what they attach is its geometry.
 """
 
 from __future__ import annotations
@@ -163,10 +163,18 @@ def _all_points() -> EntryPoints:
 @cache
 def names(kind: str) -> tuple[str, ...]:
     """Every name of a kind (one of `KINDS`), sorted; imports none of them."""
-    own = [m.name for m in pkgutil.iter_modules(import_module(f"hpcflow.{kind}").__path__)]
+    return tuple(sorted({*_modules(kind), *_points(kind)}))
+
+
+@cache
+def _modules(kind: str) -> Mapping[str, str]:
+    """The module that holds each name of hpcflow's own."""
+    package = import_module(f"hpcflow.{kind}")
+    families: Mapping[str, str] = getattr(package, "FAMILIES", {})
+    files = [m.name for m in pkgutil.iter_modules(package.__path__)]
     # `base` and names with an underscore hold what several files share.
-    own = [name for name in own if name != "base" and not name.startswith("_")]
-    return tuple(sorted({*own, *_points(kind)}))
+    alone = {name: name for name in files if name != "base" and not name.startswith("_") and name not in families}
+    return alone | {name: family for family, held in families.items() for name in held.split()}
 
 
 @cache
@@ -183,7 +191,7 @@ def function(kind: str, name: str) -> Callable[..., Any]:
     if name in _points(kind):
         found: Callable[..., Any] = _points(kind)[name].load()
         return found
-    own: Callable[..., Any] = getattr(import_module(f"hpcflow.{kind}.{name}"), name)
+    own: Callable[..., Any] = getattr(import_module(f"hpcflow.{kind}.{_modules(kind)[name]}"), name)
     return own
 
 

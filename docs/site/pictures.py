@@ -68,6 +68,16 @@ STEPS = {
     "transpose": "{op: transpose, of: photo, axes: [x, y]}",
     "uniform": "{op: uniform, of: photo, size: 15}",
     "where": "{op: where, of: [bright, photo, other]}",
+    "all": "{op: all, of: bright, axis: y}",
+    "any": "{op: any, of: bright, axis: y}",
+    "argmin": "{op: argmin, of: photo, axis: x}",
+    "count": "{op: count, of: photo, axis: y}",
+    "count_nonzero": "{op: count_nonzero, of: bright, axis: y}",
+    "first": "{op: first, of: photo, axis: y}",
+    "last": "{op: last, of: photo, axis: y}",
+    "prod": "{op: prod, of: small, axis: y, dtype: float64}",
+    "ptp": "{op: ptp, of: photo, axis: y}",
+    "var": "{op: var, of: photo, axis: y}",
 }
 """How each op is used for its picture; an add-on's as its own example says."""
 

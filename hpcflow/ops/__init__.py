@@ -1,1 +1,7 @@
-"""One file for each of hpcflow's ops; the file's name is its name in a flow."""
+"""hpcflow's ops: a family of them in a file, or one in the file of its name."""
+
+FAMILIES = {
+    "extremes": "argmax argmin first last max min ptp",
+    "reductions": "all any count count_nonzero mean prod std sum var",
+}
+"""Which file holds the ops that have none of their own, so that a name is found without importing it."""

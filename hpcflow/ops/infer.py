@@ -92,7 +92,7 @@ def infer(
     batch: PositiveInt = 8,
     engine: Engine = "torch",
     precision: Precision = "float32",
-    agreement: Share = 0.98,  # noqa: ARG001  (`prepare` holds int8 against it)
+    agreement: Share = 0.98,
     xp: Namespace,
     metas: Sequence[Meta] | None = None,
     prepared: Any = None,

@@ -199,7 +199,7 @@ def infer_tiled(
     batch: PositiveInt = 4,
     engine: Engine = "torch",
     precision: Precision = "float32",
-    agreement: Share = 0.98,  # noqa: ARG001  (`prepare` holds int8 against it)
+    agreement: Share = 0.98,
     xp: Namespace,
     metas: Sequence[Meta],
     reach: Reach,

@@ -38,7 +38,7 @@ def reach(out: Region, metas: Sequence[Meta], *, axis: int) -> Reach:
 
 
 @op(reach=reach, meta=result, scratch=0)
-def stack(*arrays: Array, axis: int = 0, dim: str | None = None, metas: Sequence[Meta] = (), xp: Namespace) -> Array:  # noqa: ARG001 (`dim` is for `result`)
+def stack(*arrays: Array, axis: int = 0, dim: str | None = None, metas: Sequence[Meta] = (), xp: Namespace) -> Array:
     """Lay arrays of one shape side by side along a new axis, as `numpy.stack`.
 
     Parameters

@@ -86,6 +86,8 @@ def _kind_hint(use: str, section: str, faults: Faults) -> str:
     meant = SYNONYMS.get(use.casefold())
     if meant in names:
         return f"did you mean `{meant}`?"
+    if use.startswith("nan") and use.removeprefix("nan") in names:
+        return f"write `{use.removeprefix('nan')}` with `skipna: true`"
     for other, kind in KINDS.items():
         if other != section and use in registry.names(kind):
             article = "an op" if kind == "ops" else f"a {ONE[other]}"

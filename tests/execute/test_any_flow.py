@@ -22,7 +22,7 @@ from hpcflow.registry import get_op
 from hpcflow.spec.validate import loads
 
 MODES = ["reflect", "mirror", "nearest", "constant", "wrap"]
-REDUCTIONS = ["sum", "mean", "std", "min", "max", "argmax"]
+REDUCTIONS = ["sum", "mean", "std", "var", "min", "max", "ptp", "any", "all", "argmax", "argmin"]
 
 
 @st.composite
@@ -89,7 +89,7 @@ def flows(draw, folder):
     axes = draw(st.sets(st.integers(0, ndims[last] - 1), min_size=1))
     for op in draw(st.sets(st.sampled_from(REDUCTIONS), max_size=2)):
         all_axes = draw(st.booleans())
-        axis = None if all_axes else min(axes) if op == "argmax" else sorted(axes)
+        axis = None if all_axes else min(axes) if op.startswith("arg") else sorted(axes)
         steps[op] = {"op": op, "of": last, "axis": axis, "keepdims": draw(st.booleans())}
         if all_axes:
             steps[f"{op}_again"] = {"op": "expr", "expr": f"{last} - {op}" if draw(st.booleans()) else f"{op} + 1"}
@@ -112,7 +112,7 @@ def whole(flow):
         arrays = [values[name] for name in node.of]
         if op.is_reduction:
             axis = node.params["axis"]
-            one = axis[0] if len(axis) == 1 else None if node.use == "argmax" else axis
+            one = axis[0] if len(axis) == 1 else None if node.use.startswith("arg") else axis
             values[node.name] = getattr(np, node.use)(arrays[0], axis=one, keepdims=node.params["keepdims"])
         else:
             values[node.name] = op(arrays, node.params, np, metas=[flow.nodes[name].meta for name in node.of])

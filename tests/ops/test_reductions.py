@@ -274,3 +274,86 @@ def test_what_does_not_fit_is_refused(name, meta, given, parameter, message):
     with pytest.raises(Mismatch, match=message) as caught:
         op.meta([meta], params)
     assert caught.value.parameter == parameter
+
+
+ALIKE = {
+    "sum": ("sum", "nansum"),
+    "prod": ("prod", "nanprod"),
+    "mean": ("mean", "nanmean"),
+    "std": ("std", "nanstd"),
+    "var": ("var", "nanvar"),
+    "min": ("min", "nanmin"),
+    "max": ("max", "nanmax"),
+    "ptp": ("ptp", None),
+    "any": ("any", None),
+    "all": ("all", None),
+    "count_nonzero": ("count_nonzero", None),
+}
+"""Each reduction's function of NumPy, and the one that leaves NaN out."""
+
+
+@pytest.mark.parametrize("name", ALIKE)
+@settings(deadline=None, max_examples=200)
+@given(data=st.data())
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_with_and_without_nan_as_numpy(name, data):
+    plain, skipping = ALIKE[name]
+    x, cuts, axes, keepdims = data.draw(cut_arrays(special=True, ties=data.draw(st.booleans())))
+    if name == "ptp" and x.dtype.kind == "b":
+        return
+    if data.draw(st.booleans()) and x.dtype.kind in "fc":
+        x[:1] = np.nan  # whole slices of it
+    if name == "prod" and x.dtype.kind in "fc":
+        x = x / np.maximum(abs(x), 1).astype(x.real.dtype)  # where a product overflows, its order tells
+    skipna = skipping is not None and data.draw(st.booleans())
+    how = {"skipna": skipna} if skipping or name == "ptp" else {}
+    got, made = reduce_in_pieces(name, x, cuts, axis=axes, keepdims=keepdims, **how)
+    computed = x.astype(wide(x.dtype)) if name in ("sum", "prod", "mean", "std", "var") and x.dtype.kind in "fc" else x
+    with np.errstate(all="ignore"):
+        run = getattr(np, skipping if skipna else plain)
+        dtype = np.asarray(run(x, axis=numpy_axis(axes), keepdims=keepdims)).dtype
+        expected = np.asarray(run(computed, axis=numpy_axis(axes), keepdims=keepdims)).astype(dtype)
+    assert (made.shape, made.dtype) == (expected.shape, np.int64 if name == "count_nonzero" else dtype)
+    if dtype.kind in "fc" and name not in ("min", "max", "ptp"):
+        scale = np.nanmax(np.abs(x.astype(complex)), initial=1) ** (2 if name == "var" else 1)
+        np.testing.assert_allclose(got, expected, rtol=4 * np.finfo(dtype).eps, atol=scale * 1e-9)
+    else:
+        np.testing.assert_array_equal(got, expected)
+
+
+@settings(deadline=None, max_examples=200)
+@given(cut_arrays(special=True, ties=True), st.sampled_from(["argmin", "argmax"]), st.booleans())
+def test_where_extremes_are_as_numpy(case, name, skipna):
+    x, cuts, axes, keepdims = case
+    axes = axes if isinstance(axes, int) else None
+    nan = np.isnan(x).all(axis=axes).any() if x.dtype.kind in "fc" else False
+    if skipna and nan:
+        with pytest.raises(ValueError, match="nothing but NaN"):
+            reduce_in_pieces(name, x, cuts, axis=axes, keepdims=keepdims, skipna=True)
+        return
+    got, _ = reduce_in_pieces(name, x, cuts, axis=axes, keepdims=keepdims, skipna=skipna)
+    expected = getattr(np, f"nan{name}" if skipna else name)(x, axis=axes, keepdims=keepdims)
+    np.testing.assert_array_equal(got, expected)
+
+
+@settings(deadline=None, max_examples=200)
+@given(cut_arrays(special=True), st.booleans())
+def test_the_ends_of_lines(case, skipna):
+    x, cuts, _, keepdims = case
+    axis = len(cuts) - 1
+    for name, order in (("first", slice(None)), ("last", slice(None, None, -1))):
+        got, made = reduce_in_pieces(name, x, cuts, axis=axis, keepdims=keepdims, skipna=skipna)
+        lines = x.reshape(-1, x.shape[-1])[:, order]
+        there = ~np.isnan(lines) if skipna and x.dtype.kind in "fc" else np.ones(lines.shape, bool)
+        expected = np.array([line[np.argmax(mask)] for line, mask in zip(lines, there, strict=True)], x.dtype)
+        assert made.dtype == x.dtype
+        np.testing.assert_array_equal(got.ravel(), expected)
+
+
+@settings(deadline=None, max_examples=60)
+@given(cut_arrays(special=True))
+def test_how_many_are_no_nan(case):
+    x, cuts, axes, keepdims = case
+    got, _ = reduce_in_pieces("count", x, cuts, axis=axes, keepdims=keepdims)
+    there = ~np.isnan(x) if x.dtype.kind in "fc" else np.ones(x.shape, bool)
+    np.testing.assert_array_equal(got, there.sum(axis=numpy_axis(axes), keepdims=keepdims))

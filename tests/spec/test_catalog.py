@@ -13,7 +13,7 @@ def test_everything_is_listed():
     listed = {(entry.kind, entry.name) for entry in catalog.entries()}
     assert listed == {(catalog.SINGULAR[kind], name) for kind in registry.KINDS for name in registry.names(kind)}
     text = catalog.render_list(catalog.entries())
-    assert text.startswith("ops\n  argmax ")
+    assert text.startswith("ops\n  all ")
     assert "\n\nsources\n  full " in text
 
 
