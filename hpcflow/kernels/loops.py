@@ -15,7 +15,7 @@ from hpcflow.namespace import Array, Namespace
 
 LANES = 256
 """Accumulators of a reduction. Elements go to them in turn, so a sum is the same on any processor."""
-VERSION = 1
+VERSION = 2
 """Raised when the same operations are written as another loop."""
 
 
@@ -157,7 +157,9 @@ def write(inputs: Sequence[tuple[np.dtype[Any], bool]], outputs: Sequence[Node],
     for i, node in enumerate(reductions):
         value = body.value(node.args[0])
         if node.kind == "sum":
-            body.lines.append(f"a{i}[l] += {value}")
+            wraps = node.dtype.kind == "i"
+            total = OPERATIONS["add"]["iu" if wraps else "f"].format(f"a{i}[l]", value, W=_unsigned(node.dtype))
+            body.lines.append(f"a{i}[l] = {_type(node.dtype)}({total})")
         else:
             sign = "<" if node.kind == "min" else ">"
             nan = f" | ({value} != {value})" if node.dtype.kind == "f" else ""
@@ -280,13 +282,17 @@ class _Body:
             return f"{args[0]} != 0"
         if node.kind == "where":
             return f"{args[1]} if {args[0]} else {args[2]}"
-        computed = node.args[0].dtype.kind
-        templates = OPERATIONS[node.kind]
-        return next(text for kinds, text in templates.items() if computed in kinds).format(*args, T=kind)
+        computed = node.args[0].dtype
+        text = next(text for kinds, text in OPERATIONS[node.kind].items() if computed.kind in kinds)
+        return text.format(*args, T=kind, W=_unsigned(computed))
 
 
 def _type(dtype: np.dtype[Any]) -> str:
     return "np.bool_" if dtype.kind == "b" else f"np.{dtype.name}"
+
+
+def _unsigned(dtype: np.dtype[Any]) -> str:
+    return f"np.uint{8 * dtype.itemsize}"
 
 
 def _literal(value: Any) -> str:

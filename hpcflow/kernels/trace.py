@@ -44,15 +44,16 @@ def traced_input(place: int, dtype: np.dtype[Any], ndim: int) -> Traced:
 _F, _I, _B = "f", "iu", "b"
 _NUMERIC = (_F, _I)
 OPERATIONS: dict[str, dict[str, str]] = {
-    "add": dict.fromkeys(_NUMERIC, "{0} + {1}"),
-    "subtract": dict.fromkeys(_NUMERIC, "{0} - {1}"),
-    "multiply": dict.fromkeys(_NUMERIC, "{0} * {1}"),
+    # Whole numbers wrap around. Numba tells LLVM that signed ones never do: {W} is unsigned and as wide.
+    "add": {_F: "{0} + {1}", _I: "{W}({0}) + {W}({1})"},
+    "subtract": {_F: "{0} - {1}", _I: "{W}({0}) - {W}({1})"},
+    "multiply": {_F: "{0} * {1}", _I: "{W}({0}) * {W}({1})"},
     "divide": {_F: "{0} / {1}"},
-    "negative": {_F: "-{0}", _I: "~{0} + {T}(1)"},
+    "negative": {_F: "-{0}", _I: "{W}(0) - {W}({0})"},
     "positive": dict.fromkeys(_NUMERIC, "{0}"),
-    "absolute": {_F: "abs({0})", _I: "{0} if {0} >= 0 else ~{0} + {T}(1)"},
+    "absolute": {_F: "abs({0})", _I: "{0} if {0} >= 0 else {T}({W}(0) - {W}({0}))"},
     "fabs": {_F: "abs({0})"},
-    "square": dict.fromkeys(_NUMERIC, "{0} * {0}"),
+    "square": {_F: "{0} * {0}", _I: "{W}({0}) * {W}({0})"},
     "reciprocal": {_F: "{T}(1) / {0}"},
     "sqrt": {_F: "np.sqrt({0})"},
     "floor": {_F: "np.floor({0})"},

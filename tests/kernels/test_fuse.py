@@ -223,3 +223,19 @@ def small(block, tile):
         for name, value in {"LARGEST_BLOCK": block, "TILE": tile, "TASK_COST": 1, "COMPILED": 1}.items():
             patch.setattr(blocks, name, value)
         yield
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int32", "int64"])
+def test_whole_numbers_that_do_not_fit_wrap_around_as_numpy_s(dtype):
+    # Numba tells LLVM that signed numbers never overflow, and a comparison behind one is then left out.
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    x = np.array([[most, least, least + 1, most - 1, most // 2 + 1, 0, -1, 77] * 40] * 3, dtype)
+    formulas = ["abs(x + x)", "abs(x)", "maximum(-x, 0)", "sqrt(clip(square(x), -1, 3))", "maximum(x - 5 * x, 0)"]
+    for formula in formulas:
+        check_formula({"x": x}, formula)
+
+
+def check_formula(arrays, formula):
+    program = build(metas_of(arrays), ("s", "expr", tuple(arrays), {"expr": formula}))
+    wanted = {"s": tuple((0, n) for n in program.metas["s"].shape)}
+    check(program, arrays, wanted, fused(program, ["s"], []))
