@@ -206,6 +206,7 @@ def fetched(done: Mapping[str, Any]) -> str:
     lines += [f"  {_cut(one['url'])}: {one['reason']}" for one in done["failures"]]
     more = done["failed"] - len(done["failures"])
     lines += [f"  and {more} more, in the manifest"] if more else []
+    lines += [f"  {_cut(one['url'])}: {one['reason']}" for one in done["notes"]]
     if done["failed"]:
         lines.append(f"  hint: try them again with `hpcflow fetch --retry {done['manifest']}`")
     return "\n".join(lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -65,12 +64,17 @@ class Fetched:
     """0 with all of them, 3 with as many failed as were allowed, 1 with more."""
     failures: tuple[tuple[str, str], ...] = field(default=())
     """URL and reason of the first that failed."""
+    notes: tuple[tuple[str, str], ...] = field(default=())
+    """URL and what to know of the first that are there, but are not what one would expect."""
 
     def to_json(self) -> dict[str, Any]:
         """As `fetch --json` prints it."""
         counts = {name: getattr(self, name) for name in ("items", "ok", "cached", "failed", "bytes", "seconds")}
-        failures = [{"url": url, "reason": reason} for url, reason in self.failures]
-        return {**counts, "manifest": self.manifest, "exit_code": self.exit_code, "failures": failures}
+        told = {
+            name: [{"url": url, "reason": reason} for url, reason in getattr(self, name)]
+            for name in ("failures", "notes")
+        }
+        return {**counts, "manifest": self.manifest, "exit_code": self.exit_code, **told}
 
 
 def fetch(source: Source | None = None, to: str | PathLike[str] | None = None, **options: Any) -> Fetched:
@@ -147,11 +151,12 @@ async def fetch_async(
         raise Mismatch("expected a folder for the files, found none", parameter="to")
     async with Engine(chosen) as engine, _listed(engine, source, column, retry, folder) as listed:
         tally = Tally(await asyncio.to_thread(_count, listed))
-        failures: deque[tuple[str, str]] = deque(maxlen=None)
+        failures: list[tuple[str, str]] = []
+        notes: list[tuple[str, str]] = []
         with _told(folder), _made(folder) as made:
             async for row in _fetched(engine, made, listed):
                 made.add(row)
-                _tell(tally, row.result, failures)
+                _tell(tally, row.result, failures, notes)
                 if progress is not None:
                     tally.bytes = engine.received
                     progress(tally)
@@ -161,7 +166,7 @@ async def fetch_async(
     code = 0 if not tally.failed else 3 if tally.failed <= allowed else 1
     seconds = perf_counter() - begun
     counts = (tally.done, tally.ok, tally.cached, tally.failed, tally.bytes, seconds)
-    return Fetched(*counts, str(made.manifest), code, tuple(failures))
+    return Fetched(*counts, str(made.manifest), code, tuple(failures), tuple(notes))
 
 
 def _made(folder: Path) -> Folder:
@@ -184,10 +189,11 @@ def _told(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _tell(tally: Tally, result: Result, failures: deque[tuple[str, str]]) -> None:
+def _tell(tally: Tally, result: Result, failures: list[tuple[str, str]], notes: list[tuple[str, str]]) -> None:
     setattr(tally, result.status, getattr(tally, result.status) + 1)
-    if result.status == "failed" and len(failures) < SHOWN:
-        failures.append((result.url, result.reason or ""))
+    told = failures if result.status == "failed" else notes
+    if result.reason and len(told) < SHOWN:
+        told.append((result.url, result.reason))
 
 
 @dataclass(frozen=True)
@@ -227,14 +233,16 @@ async def _fetched(engine: Engine, folder: Folder, listed: Listed) -> AsyncItera
         while kept:
             yield kept.pop()
         index, entry, item, url = under_way.pop(number)
-        yield Row(index, _result(url, entry.name, got), entry.name, item.sha256)
+        old = folder.before(entry.name, url)
+        if old is not None and got.path not in (None, old.path):
+            old.path.unlink(missing_ok=True)  # what is there now is of another kind
+        yield Row(index, _result(url, got), entry.name, item.sha256)
     while kept:
         yield kept.pop()
 
 
-def _result(url: str, name: str, got: Got) -> Result:
-    path = None if got.status == "failed" else name
-    size, sha256 = (None, None) if path is None else (got.bytes, got.sha256)
+def _result(url: str, got: Got) -> Result:
+    path, size, sha256 = (got.path.name, got.bytes, got.sha256) if got.path is not None else (None, None, None)
     return Result(url, path, got.status, size, sha256, got.tries, round(got.seconds, 6), got.reason)
 
 
@@ -263,10 +271,11 @@ def _again(manifest: Path, items: Callable[[], Iterator[Item]] | None, folder: P
     keep = manifest.absolute().parent == folder.absolute()
     whole = {}
     if items is not None:
-        failed = {row.result.url for row in rows(manifest) if row.result.status == "failed"}
-        whole = {shown(item.url): item for item in items() if shown(item.url) in failed}
+        # By their names: URLs that differ in what is not shown are not the same.
+        failed = {row.name for row in rows(manifest) if row.result.status == "failed"}
+        whole = {entry.name: entry.item for entry in _entries(items) if entry.name in failed}
     for row in rows(manifest):
-        item = whole.get(row.result.url)
+        item = whole.get(row.name)
         if row.result.status == "failed" and item is None and HIDDEN in row.result.url:
             reason = "its credentials are not in the manifest; give the list too: `hpcflow fetch LIST --retry MANIFEST`"
             yield Entry(row.name, None, replace(row, result=replace(row.result, reason=reason)))

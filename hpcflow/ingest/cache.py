@@ -49,6 +49,8 @@ class Entry:
     """Its `Last-Modified`."""
     asked: float = 0.0
     """When its server last said so, in seconds since 1970."""
+    coding: str = ""
+    """The content coding that it is kept in."""
 
     @property
     def fresh(self) -> bool:
@@ -64,8 +66,9 @@ class Cache:
         self.limit = limit
         self._root = str(root)  # paths as text: there are several for each file that is fetched
         self._added = 0
-        for name in ("objects", "parts", "hosts"):
-            (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        for name in ("", "objects", "parts", "hosts"):
+            (root / name).mkdir(exist_ok=True, mode=0o700)
         for digit in "0123456789abcdef":
             (root / "objects" / digit).mkdir(exist_ok=True)
         self._urls = os.open(root / "urls", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

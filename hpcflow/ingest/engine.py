@@ -18,6 +18,7 @@ from hpcflow.ingest.cache import Cache, Entry, copy_to, first_of, hash_of, repla
 from hpcflow.ingest.failures import Failure, pause
 from hpcflow.ingest.hosts import Host, Hosts, owning
 from hpcflow.ingest.items import Item
+from hpcflow.ingest.kinds import HEAD, named, note
 from hpcflow.ingest.part import Part, Start
 from hpcflow.ingest.settings import Settings
 from hpcflow.ingest.urls import WEB, is_url, key, origin, scheme
@@ -31,8 +32,17 @@ AHEAD = 2048
 """Items under way or waiting for their turn, a host's gate or their next try."""
 
 
-Wanted = tuple[Item, Path | None, str | None]
-"""An item, where it goes, and the SHA-256 of what an earlier run has put there."""
+@dataclass(frozen=True)
+class Before:
+    """What an earlier run has put somewhere."""
+
+    path: Path
+    sha256: str
+    note: str | None = None
+
+
+Wanted = tuple[Item, Path | None, Before | None]
+"""An item, where it goes, and what an earlier run has put there."""
 
 
 @dataclass
@@ -45,8 +55,9 @@ class Got:
     tries: int = 0
     seconds: float = 0.0
     reason: str | None = None
+    """Why it failed; of a body that is there, what to know of it."""
     path: Path | None = None
-    """The body: where it was asked for, else in the cache."""
+    """The body: where it was asked for, with the ending for what is in it, else in the cache."""
 
 
 class Engine:
@@ -117,7 +128,7 @@ class Engine:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def get(self, item: Item, to: Path | None = None, before: str | None = None) -> Got:
+    async def get(self, item: Item, to: Path | None = None, before: Before | None = None) -> Got:
         """Fetch one item; a failure is a value.
 
         Parameters
@@ -125,13 +136,13 @@ class Engine:
         item : Item
         to : path, optional
             Where it goes; it is left in the cache alone where there is none.
-        before : str, optional
-            The SHA-256 of what an earlier run has put there: if it is there still, that is it.
+        before : Before, optional
+            What an earlier run has put there: if it is there still, that is it.
         """
         begun = perf_counter()
         got = Got()
         try:
-            if not (to and before and item.sha256 in (None, before) and await self._there(before, to, got)):
+            if not (before and item.sha256 in (None, before.sha256) and await self._there(before, got)):
                 await self._get(item, to, got)
         except (Failure, HpcflowError) as error:
             got.reason = redact(str(error))
@@ -180,7 +191,8 @@ class Engine:
         async with owning(self.cache.locks, int(name[:15], 16)):
             known = self.cache.entry(name)
             sha256 = item.sha256 or (known.sha256 if known and known.fresh else None)
-            if sha256 is not None and await self._deliver(sha256, to, got):
+            coding = known.coding if known and known.sha256 == sha256 else ""
+            if sha256 is not None and await self._deliver(sha256, coding, to, got):
                 return
             part = Part(self.cache.part(name), self.settings.buffer)
             if part.left():
@@ -192,28 +204,24 @@ class Engine:
                     part.rest()
                 raise
 
-    async def _there(self, sha256: str, to: Path, got: Got) -> bool:
+    async def _there(self, before: Before, got: Got) -> bool:
         try:
-            size, found = await self._disk(hash_of, to)
+            size, found = await self._disk(hash_of, before.path)
         except FileNotFoundError:
             return False
-        if found == sha256:
-            got.status, got.sha256, got.bytes, got.path = "cached", sha256, size, to
-        return found == sha256
+        if found == before.sha256:
+            got.status, got.sha256, got.bytes, got.path, got.reason = "cached", found, size, before.path, before.note
+        return found == before.sha256
 
-    async def _deliver(self, sha256: str, to: Path | None, got: Got) -> bool:
-        source = self.cache.object(sha256)
+    async def _deliver(self, sha256: str, coding: str, to: Path | None, got: Got) -> bool:
         try:
-            if to is None:
-                size, found = await self._disk(hash_of, source)
-            else:
-                size, found = await self._disk(copy_to, source, to, sha256)
+            size, found, path, told = await self._disk(_brought, self.cache.object(sha256), coding, to, sha256)
         except FileNotFoundError:
             return False
         if found != sha256:
             self.cache.forget(sha256)
             return False
-        got.status, got.sha256, got.bytes, got.path = "cached", sha256, size, to or source
+        got.status, got.sha256, got.bytes, got.path, got.reason = "cached", sha256, size, path, told
         return True
 
     async def _try(self, item: Item, part: Part, known: Entry | None, to: Path | None, got: Got) -> None:
@@ -231,7 +239,7 @@ class Engine:
                     self.received += size
                     return
                 assert known is not None
-                if await self._deliver(known.sha256, to, got):
+                if await self._deliver(known.sha256, known.coding, to, got):
                     await self._disk(self.cache.remember, part.key, replace(known, asked=time()))
                     return
                 known = None
@@ -318,24 +326,37 @@ class Engine:
         if expected is not None and sha256 != expected:
             part.drop()
             raise Failure(f"its SHA-256 is {sha256}, expected {expected}", again=True)
+        size, version, told = part.size, part.version, None
         if to is None:
-            kept = self.cache.add(body, sha256) if body is not None else self.cache.take(part.path, sha256, part.size)
+            kept = self.cache.add(body, sha256) if body is not None else self.cache.take(part.path, sha256, size)
             if not kept:
                 raise Failure("larger than the whole cache; raise it with `cache_size`", again=False)
         else:
+            head = bytes(body[:HEAD]) if body is not None else first_of(part.path, HEAD)
+            told = note(to.name, head, version.coding)
+            to = to.with_name(named(to.name, head))
             if body is not None:
                 replace_with(to, body, sync=True)
             elif copy_to(part.path, to, sha256)[1] != sha256:
                 part.drop()
                 raise Failure("what was written to disk is not what came", again=True)
-            self.cache.share(to, sha256, part.size)
-        size, version = part.size, part.version
-        self.cache.remember(part.key, Entry(sha256, size, version.etag, version.modified, time()))
+            self.cache.share(to, sha256, size)
+        entry = Entry(sha256, size, version.etag, version.modified, time(), version.coding)
+        self.cache.remember(part.key, entry)
         if part.in_file:
             part.drop()
-        got.status, got.bytes, got.sha256, got.reason = "ok", size, sha256, None
+        got.status, got.bytes, got.sha256, got.reason = "ok", size, sha256, told
         got.path = to or self.cache.object(sha256)
         return size
+
+
+def _brought(source: Path, coding: str, to: Path | None, sha256: str) -> tuple[int, str, Path, str | None]:
+    """Bring a body from the cache to where it is wanted: its size and hash, where it is, what to know of it."""
+    if to is None:
+        return *hash_of(source), source, None
+    head = first_of(source, HEAD)
+    path = to.with_name(named(to.name, head))
+    return *copy_to(source, path, sha256), path, note(to.name, head, coding)
 
 
 def _url_of(item: Item) -> str:

@@ -34,4 +34,4 @@ class Result:
     tries: int
     seconds: float
     reason: str | None
-    """Why it failed."""
+    """Why it failed; of one that is there, what to know of it."""

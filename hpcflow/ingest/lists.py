@@ -89,7 +89,7 @@ def _lines(path: str, longest: int = -1) -> Iterator[str]:
         while line := file.readline(longest):
             number += 1
             if "\0" in line:
-                raise _no_text(path, "a NUL", number, _first_nul(path, file))
+                raise _no_text(path, "a NUL", number, Path(path).read_bytes().index(b"\0"))
             yield line
             while len(line) == longest and line[-1] not in "\r\n":
                 line = file.readline(longest)
@@ -106,19 +106,14 @@ def _opened(path: str) -> TextIO:
     with file:
         content = file.read()
     try:
-        return io.StringIO(content.decode(encoding), newline="")
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content[: error.start].decode(encoding, "ignore").count("\n") + 1
         raise _no_text(path, f"what is no {encoding.upper()}", line, error.start) from None
-
-
-def _first_nul(path: str, file: TextIO) -> int:
-    """At which byte the first NUL of a list stands."""
-    if isinstance(file, io.StringIO):
-        text = file.getvalue()
-        return len(text[: text.index("\0")].encode("utf-16"))
-    content = Path(path).read_bytes()
-    return content.index(b"\0")
+    before, nul, _ = text.partition("\0")
+    if nul:
+        raise _no_text(path, "a NUL", before.count("\n") + 1, len(before.encode(encoding)))
+    return io.StringIO(text, newline="")
 
 
 def _no_text(path: str, found: str, line: int, byte: int) -> Mismatch:

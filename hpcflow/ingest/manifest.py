@@ -15,13 +15,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from sys import intern
 from time import monotonic
 from types import TracebackType
 from typing import IO, Any, Self
 
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.ingest.cache import TEMPORARY
+from hpcflow.ingest.engine import Before
 from hpcflow.ingest.items import Result
+from hpcflow.ingest.kinds import stem
+from hpcflow.ingest.urls import unsigned
 
 NAME = "manifest.parquet"
 NOTES = b"hpcflow"
@@ -52,10 +56,11 @@ class Folder:
         self.manifest = path / NAME
         self._hidden = path / ".fetch"
         self._flushed = 0.0
-        self._before: dict[str, tuple[int, bytes]] = {}
+        self._before: dict[str, tuple[int, bytes, str, str | None]] = {}
 
     def __enter__(self) -> Self:
-        self._hidden.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._hidden.mkdir(exist_ok=True, mode=0o700)
         self._lock = (self._hidden / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,12 +92,16 @@ class Folder:
     def _note(self, result: Result) -> None:
         if result.path and result.sha256:
             # Hashes and raw bytes: a tenth of the memory that the texts take.
-            self._before[result.path] = (hash(result.url), bytes.fromhex(result.sha256))
+            name = stem(result.path)
+            ending = intern(result.path[len(name) :])
+            self._before[name] = (_hash(result.url), bytes.fromhex(result.sha256), ending, result.reason)
 
-    def before(self, name: str, url: str) -> str | None:
-        """The SHA-256 of what an earlier run has put under a name, if it was for this URL."""
-        found = self._before.get(name)
-        return found[1].hex() if found and found[0] == hash(url) else None
+    def before(self, name: str, url: str) -> Before | None:
+        """What an earlier run has put under a name, whatever its ending, if it was for this URL."""
+        found = self._before.get(stem(name))
+        if found is None or found[0] != _hash(url):
+            return None
+        return Before(self.path / (stem(name) + found[2]), found[1].hex(), found[3])
 
     def add(self, row: Row) -> None:
         """Take a row down."""
@@ -114,6 +123,10 @@ class Folder:
             _sync(folder)
         for journal in self._hidden.glob("journal-*.jsonl"):
             journal.unlink()
+
+
+def _hash(url: str) -> int:
+    return hash(unsigned(url))
 
 
 def _sync(folder: Path) -> None:

@@ -30,6 +30,8 @@ class Version:
     """Bytes of the whole body; `None` where it is not known, or where it comes encoded."""
     dated: bool = False
     """Whether `modified` is so long ago that it tells versions apart."""
+    coding: str = ""
+    """The content coding that the body is kept in."""
 
     @property
     def validator(self) -> str:

@@ -7,6 +7,7 @@ import re
 from os.path import splitext
 from urllib.parse import unquote, urlsplit
 
+from hpcflow.ingest.kinds import stem
 from hpcflow.secrets import REFERENCE, redact
 
 SECRET = re.compile(
@@ -19,8 +20,16 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 WEB = ("http", "https")
 UNDECODED = re.compile("[\udc80-\udcff]")
 EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}")
+HASHED = re.compile(r"(?i)[0-9a-f]{32}")
 LONGEST_NAME = 120
 LONGEST_PATH = 4096
+SIGNED = (
+    (r"x-amz-signature=", r"x-amz-[a-z-]+"),
+    (r"x-goog-signature=", r"x-goog-[a-z-]+"),
+    (r"(?:awsaccesskeyid|googleaccessid|key-pair-id)=", r"awsaccesskeyid|googleaccessid|key-pair-id|expires|policy"),
+    (r"sv=", r"s[vertpsi]|spr|srt|sip|sk(?:oid|tid|[tesv])"),
+)
+"""How stores sign URLs: a parameter that tells, and those that go with the signature."""
 
 
 def is_url(text: str) -> bool:
@@ -66,9 +75,19 @@ def origin(url: str) -> str:
     return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}:{port or default or ''}"
 
 
+def unsigned(url: str) -> str:
+    """The URL without a store's signature and what goes with it, which are others each time that it is signed."""
+    if "?" in url and re.search(r"(?i)[?&](?:x-(?:amz|goog)-)?sig(?:nature)?=", url):
+        for sign, names in SIGNED:
+            if re.search(rf"(?i)[?&]{sign}", url):
+                url = re.sub(rf"(?i)(?<=[?&])(?:{names}|sig|signature|x-amz-security-token)=[^&#]*&?", "", url)
+                return url.rstrip("&?")
+    return url
+
+
 def key(url: str) -> str:
-    """The name of a URL in the cache."""
-    return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
+    """The name of a URL in the cache: the same however often it is signed anew."""
+    return hashlib.sha256(unsigned(url).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def extension(url: str) -> str:
@@ -92,11 +111,12 @@ class Names:
         if not label:
             return key(url)[:32] + ending
         plain = re.sub(r"[^A-Za-z0-9._-]+", "_", label).lstrip(".-")[:LONGEST_NAME]
-        stem = plain[: -len(ending)] if ending and plain.lower().endswith(ending) else plain
-        if stem and plain == label and _mark(stem + ending) not in self._taken:
-            self._taken.add(_mark(stem + ending))
-            return stem + ending
-        return f"{stem or 'item'}-{key(label + ' ' + url)[:12]}{ending}"
+        root = plain[: -len(ending)] if ending and plain.lower().endswith(ending) else plain
+        mark = _mark(stem(root + ending))
+        if root and plain == label and mark not in self._taken and not HASHED.fullmatch(root):
+            self._taken.add(mark)
+            return root + ending
+        return f"{root or 'item'}-{key(label + ' ' + url)[:12]}{ending}"
 
 
 def _mark(name: str) -> int:

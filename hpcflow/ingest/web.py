@@ -23,6 +23,7 @@ from hpcflow.ingest.cache import Entry
 from hpcflow.ingest.failures import Failure, answered, too_large
 from hpcflow.ingest.guard import PrivateAddress, private_address, public_socket, redirected, same_host
 from hpcflow.ingest.hosts import Host
+from hpcflow.ingest.kinds import ENDINGS, HEAD, PROGRAMS, told
 from hpcflow.ingest.part import Part, Start, Version
 from hpcflow.ingest.settings import Settings
 from hpcflow.ingest.urls import WEB, extension, origin, scheme
@@ -32,10 +33,11 @@ REDIRECTS = {301, 302, 303, 307, 308}
 MOST_REDIRECTS = 5
 LONGEST_LINE = 2**16
 """Bytes of a header; some servers send long ones (policies, cookies)."""
-PAGES = (b"<!doctype html", b"<html")
 TEXTS = {"", ".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".yaml", ".yml", ".svg"}
 """Endings of URLs whose content a server may well call a web page."""
-WEB_PAGES = {".html", ".htm", ".xhtml", ".php", ".asp", ".aspx", ".jsp", ".cgi", ""}
+WEB_PAGES = {*ENDINGS[".html"], *PROGRAMS}
+CODINGS = ("gzip", "x-gzip", "deflate")
+"""Content codings that are undone, though none is asked for; what comes in others is kept as it is."""
 PIECE = 2**18
 """Bytes that a decompressor gives at a time."""
 
@@ -242,7 +244,7 @@ def _place(answer: aiohttp.ClientResponse, part: Part, encoding: str) -> None:
         old = part.version
         fits = found and int(found[1]) == part.size and found[3] in ("*", str(old.total or found[3]))
         same = version.etag in ("", old.etag) and (old.etag or version.modified in ("", old.modified))
-        if not fits or not same or encoding not in ("", "identity"):
+        if not fits or not same or encoding:
             raise _afresh(part, "the file changed while it was being fetched")
     elif answer.status == 416 and part.size:
         raise _afresh(part, "the file changed while it was being fetched")
@@ -250,13 +252,20 @@ def _place(answer: aiohttp.ClientResponse, part: Part, encoding: str) -> None:
         raise answered(answer.status, answer.headers)
 
 
+def _coding(answer: aiohttp.ClientResponse) -> str:
+    found = answer.headers.get("Content-Encoding", "").strip().lower()
+    return "" if found == "identity" else found
+
+
 def _encoding(answer: aiohttp.ClientResponse) -> str:
-    return answer.headers.get("Content-Encoding", "").strip().lower()
+    """The coding that is to be undone."""
+    found = _coding(answer)
+    return found if found in CODINGS else ""
 
 
 def _total(answer: aiohttp.ClientResponse) -> int | None:
     """How many bytes the body has of which the first were asked for, if the server says so."""
-    if _encoding(answer) not in ("", "identity"):
+    if _encoding(answer):
         return None
     found = re.fullmatch(r"bytes (?:0-\d+|\*)/(\d+)", answer.headers.get("Content-Range", "").strip())
     if answer.status == 206 and found:
@@ -275,14 +284,14 @@ def _afresh(part: Part, reason: str) -> Failure:
 
 def _version(answer: aiohttp.ClientResponse, encoding: str) -> Version:
     headers = answer.headers
-    if encoding not in ("", "identity"):
+    if encoding:
         return Version()
     modified = headers.get("Last-Modified", "")
     etag = headers.get("ETag", "")
     weak = not etag or etag.startswith("W/")
     # Dates take a while to read: only where they are all that there is.
     dated = weak and bool(modified) and _before(modified, headers.get("Date", ""))
-    return Version(etag, modified, answer.content_length, dated)
+    return Version(etag, modified, answer.content_length, dated, _coding(answer))
 
 
 def _before(modified: str, date: str) -> bool:
@@ -294,7 +303,7 @@ def _before(modified: str, date: str) -> bool:
 
 
 def _complete(answer: aiohttp.ClientResponse, part: Part, start: int, encoding: str) -> None:
-    if encoding not in ("", "identity"):
+    if encoding:
         return
     length, total = answer.content_length, part.version.total
     # A body that goes on until the connection closes, or in chunks, announces no length.
@@ -314,19 +323,16 @@ def _refuse_page(kind: str, url: str) -> None:
 
 
 def _sniff(piece: bytes, url: str) -> None:
-    start = piece[:64].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if start.startswith(PAGES) and extension(url) not in WEB_PAGES:
+    if told(piece[:HEAD]) == ".html" and extension(url) not in WEB_PAGES:
         raise Failure(f"expected a `{extension(url)}` file, found a web page", again=False)
 
 
 def _decoded(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
     """The body with its Content-Encoding undone, in pieces of bounded size."""
-    return pieces if encoding in ("", "identity") else _inflated(pieces, encoding)
+    return _inflated(pieces, encoding) if encoding else pieces
 
 
 async def _inflated(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise Failure(f"comes in an encoding that was not asked for, `{encoding[:20]}`", again=False)
     decoder = Inflate(encoding)
     try:
         async for piece in pieces:
