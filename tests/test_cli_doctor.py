@@ -9,7 +9,7 @@ from distributed import LocalCluster
 from typer.testing import CliRunner
 
 from hpcflow.cli import app
-from hpcflow.clusters import _dask, _examine
+from hpcflow.clusters import _examine
 from hpcflow.clusters.profiles import profile
 
 RUNNER = CliRunner()
@@ -50,7 +50,7 @@ def test_what_would_end_a_run_is_wrong_and_has_a_remedy(monkeypatch):
 
 
 def test_a_taken_port_is_no_error(monkeypatch):
-    monkeypatch.setattr(_dask, "free", lambda host, port: port == 0)
+    monkeypatch.setattr(_examine, "free", lambda host, port: port == 0)
     sound, checks = doctor()
     assert sound
     assert checks["dashboard"]["severity"] == "warning"

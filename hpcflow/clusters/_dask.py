@@ -17,24 +17,22 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from getpass import getuser
-from ipaddress import ip_address
 from itertools import count
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import dask
 from distributed import Client, KilledWorker, WorkerPlugin
 
-from hpcflow.clusters import _limits
+from hpcflow.clusters import _dashboard, _limits
+from hpcflow.clusters._dashboard import LOOPBACK, loopback, tunnel
+from hpcflow.clusters._security import certificates, folder
 from hpcflow.clusters.base import ClusterInfo, Process, Ticket, drop, put
 from hpcflow.clusters.profiles import Profile
-from hpcflow.errors import Mismatch, RunError, WorkerLost
+from hpcflow.errors import RunError, WorkerLost
 from hpcflow.namespace import choose
 
-LOOPBACK = "127.0.0.1"
-PORT = 8787
 CONFIG = {
     # Its MALLOC_TRIM_THRESHOLD_ is undone by `_limits.keep_memory`, its thread counts come with
     # `distributed.nanny.environ`; either would end up in this process's environment, too.
@@ -51,6 +49,12 @@ CONFIG = {
     # Every server asks itself whether its loop is on time, fifty times a second; what Dask would
     # say of it is silenced.
     "distributed.admin.tick.interval": "1s",
+    # Of what Dask answers over HTTP, what shows nothing and does nothing; `_dashboard` adds its pages.
+    "distributed.scheduler.http.routes": ["distributed.http.health", "distributed.http.statics"],
+    "distributed.scheduler.preload": [_dashboard.__name__],
+    "distributed.worker.http.routes": [],
+    # Locks tell whose folders may be cleared away; this run's is its own, and may lie on a network.
+    "distributed.worker.use-file-locking": False,
 }
 
 
@@ -65,12 +69,14 @@ class Settle(WorkerPlugin):  # type: ignore[misc]
         self.ours = ours
         """Whether its processes are this pool's alone; what others have left to do at their end is not cut short."""
 
-    def setup(self, worker: Any) -> None:  # noqa: ARG002
+    def setup(self, worker: Any) -> None:
         """Cap its pools, say what it computes on, and leave it to the driver to report what goes wrong."""
         for name in ("distributed", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         _limits.settle(self.threads)
         choose(self.device)
+        if self.ours:
+            worker.http_server.stop()
         if self.ours and multiprocessing.parent_process() is not None:
             atexit.register(_exit_at_once)
 
@@ -201,6 +207,7 @@ def over(
     start: Callable[..., Any],
     options: Mapping[str, Any],
     *,
+    folder: Path,
     end: Callable[[Any], None] | None = None,
 ) -> Iterator[DaskPool]:
     """A pool over a cluster of Dask's, which is there as long as the pool is.
@@ -212,11 +219,18 @@ def over(
         The Dask class.
     options : mapping
         What it gets.
+    folder : path
+        Where its servers put their files: one that nobody else can write to.
     end : callable, optional
         Ends what still runs, where the pool is left by an exception.
     """
-    environment = _limits.environment(profile.threads)
-    with dask.config.set({**CONFIG, "distributed.nanny.environ": environment}):
+    config = {
+        **CONFIG,
+        "distributed.nanny.environ": _limits.environment(profile.threads),
+        "temporary-directory": str(folder),
+        _dashboard.WANTED: profile.dashboard is not False,
+    }
+    with dask.config.set(config):
         cluster = started(profile, start, options)
         try:
             with Client(cluster, set_as_default=False) as client:
@@ -269,70 +283,20 @@ def known(pool: DaskPool, workers: int) -> DaskPool:
     return replace(pool, info=replace(pool.info, workers=workers))
 
 
-def tunnel(link: str, environment: Mapping[str, str] = os.environ) -> str | None:
-    """The command that brings a dashboard home, for whoever sits before another machine.
+@contextmanager
+def on_loopback(profile: Profile, start: Callable[..., Any], options: Mapping[str, Any]) -> Iterator[DaskPool]:
+    """A pool over processes of this machine: LocalCluster, and what is made of it.
 
     Parameters
     ----------
-    link : str
-        The dashboard's address.
-    environment : mapping
-        Of this process: whether it was started over SSH, or by Slurm.
-
-    Returns
-    -------
-    str or None
-        `None` where the link opens as it is.
+    profile : Profile
+    start : callable
+        The Dask class.
+    options : mapping
+        What it gets beside what all of them get, and what the profile says.
     """
-    host, port = urlsplit(link).hostname or LOOPBACK, urlsplit(link).port or 80
-    if loopback(host):
-        if not {"SSH_CONNECTION", "SLURM_JOB_ID"} & environment.keys():
-            return None
-        return f"ssh -N -L {port}:{host}:{port} {getuser()}@{socket.getfqdn()}"
-    return f"ssh -N -L {port}:{LOOPBACK}:{port} {getuser()}@{host}"
-
-
-def loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine itself."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def dashboard(profile: Profile) -> str | None:
-    """Where Dask's dashboard is to listen on this machine; `None` for none."""
-    wanted = profile.dashboard
-    if wanted is False:
-        return None
-    if wanted is None or wanted is True:
-        return f"{LOOPBACK}:{PORT if free(LOOPBACK, PORT) else 0}"
-    host, _, port = wanted.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise Mismatch(f"expected HOST:PORT or a port, found {wanted!r}", parameter="dashboard")
-    # Dask takes an address without a host as all interfaces.
-    host = host or LOOPBACK
-    if not free(host, int(port)):
-        raise Mismatch(f"expected an address that is free, found {host}:{port} in use", parameter="dashboard")
-    return f"{host}:{port}"
-
-
-def free(host: str, port: int) -> bool:
-    """Whether a server could listen there now."""
-    with socket.socket() as probe:
-        # As the server will: an old connection that lingers does not take the port.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
-def on_loopback(profile: Profile) -> dict[str, Any]:
-    """What a cluster of this machine's processes gets: LocalCluster, and those made of it."""
-    address = dashboard(profile)
-    return {
+    given = {
+        "security": certificates(profile),
         "n_workers": profile.workers,
         "threads_per_worker": profile.threads,
         "host": LOOPBACK,
@@ -340,10 +304,12 @@ def on_loopback(profile: Profile) -> dict[str, Any]:
         # worker's own, spill, pause and at last kill it for reading a large input.
         "memory_limit": 0,
         "silence_logs": logging.CRITICAL,
-        "dashboard_address": address,
-        # The scheduler's own page on its health listens all the same: on any free port.
-        **({"scheduler_kwargs": {"dashboard_address": f"{LOOPBACK}:0"}} if address is None else {}),
+        "scheduler_kwargs": _dashboard.watched(_dashboard.dashboard(profile)),
+        **options,
+        **profile.options,
     }
+    with folder(given.pop("local_directory", None)) as path, over(profile, start, given, folder=path, end=kill) as pool:
+        yield pool
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from hpcflow.clusters import _dask, _gpus
+from hpcflow.clusters._dashboard import LOOPBACK, PORT, free
 from hpcflow.clusters.base import cores
 from hpcflow.clusters.existing import REACH, client_options
 from hpcflow.clusters.profiles import Profile
@@ -118,15 +119,15 @@ def _files() -> Check:
 
 
 def _loopback() -> Check:
-    if _dask.free(_dask.LOOPBACK, 0):
-        return Check("loopback", _dask.LOOPBACK)
+    if free(LOOPBACK, 0):
+        return Check("loopback", LOOPBACK)
     return wrong("loopback", "no process can listen on 127.0.0.1", "bring the network interface `lo` up")
 
 
 def _port() -> Check:
-    if _dask.free(_dask.LOOPBACK, _dask.PORT):
-        return Check("dashboard", f"port {_dask.PORT} is free")
-    return Check("dashboard", f"port {_dask.PORT} is in use", "the dashboard takes another one", severity="warning")
+    if free(LOOPBACK, PORT):
+        return Check("dashboard", f"port {PORT} is free")
+    return Check("dashboard", f"port {PORT} is in use", "the dashboard takes another one", severity="warning")
 
 
 def _gpu() -> Check:

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import dask
 from distributed import Client, Security
 
-from hpcflow.clusters._dask import CONFIG, DaskPool, Settle, known, loopback, pool_of, started
+from hpcflow.clusters._dashboard import loopback
+from hpcflow.clusters._dask import CONFIG, DaskPool, Settle, known, pool_of, started
 from hpcflow.clusters.profiles import Profile
 from hpcflow.errors import Mismatch, RunError
 

@@ -1,4 +1,4 @@
-"""Processes of this machine under Dask's scheduler, with its dashboard; loopback only."""
+"""Processes of this machine under Dask's scheduler, with its dashboard; on loopback, for nobody else."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager
 
 from distributed import LocalCluster
 
-from hpcflow.clusters._dask import DaskPool, kill, on_loopback, over
+from hpcflow.clusters._dask import DaskPool, on_loopback
 from hpcflow.clusters.profiles import Profile
 
 
 def local(profile: Profile) -> AbstractContextManager[DaskPool]:
     """Start a scheduler and worker processes on 127.0.0.1."""
-    return over(profile, LocalCluster, {**on_loopback(profile), **profile.options}, end=kill)
+    return on_loopback(profile, LocalCluster, {})

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from typing import Any
 
-from hpcflow.clusters._dask import DaskPool, kill, on_loopback, over
+from hpcflow.clusters._dask import DaskPool, on_loopback
 from hpcflow.clusters.profiles import Profile
 from hpcflow.errors import MissingPackage
 
@@ -20,7 +20,7 @@ def local_cuda(profile: Profile) -> AbstractContextManager[DaskPool]:
         from dask_cuda import LocalCUDACluster  # noqa: PLC0415  (optional)
     except ImportError as error:
         raise MissingPackage(f"the cluster `local_cuda` needs {error.name}: pip install 'hpcflow[cuda]'") from error
-    return over(profile, LocalCUDACluster, {**on_loopback(profile), **_pool(profile), **profile.options}, end=kill)
+    return on_loopback(profile, LocalCUDACluster, _pool(profile))
 
 
 def _pool(profile: Profile) -> dict[str, Any]:

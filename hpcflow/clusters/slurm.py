@@ -10,14 +10,14 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from distributed import Client, Security
 
 from hpcflow.clusters import _limits
-from hpcflow.clusters._dask import DaskPool, dashboard, over
+from hpcflow.clusters._dashboard import dashboard, watched
+from hpcflow.clusters._dask import DaskPool, over
+from hpcflow.clusters._security import shared
 from hpcflow.clusters.profiles import Profile
 from hpcflow.errors import Mismatch, MissingPackage, RunError
 
@@ -27,6 +27,8 @@ LONGEST_DRAIN, DRAIN = 600, 0.2
 LOOK_AGAIN = 5.0
 """Seconds after which the queue is asked once more."""
 ALIVE = "PENDING,CONFIGURING,RUNNING,COMPLETING,REQUEUED,SUSPENDED"
+WORKER = {"DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]", "DASK_DISTRIBUTED__WORKER__USE_FILE_LOCKING": "False"}
+"""What a worker reads of `CONFIG`, as variables of its environment."""
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
 
 
@@ -46,29 +48,11 @@ def slurm(profile: Profile) -> Iterator[DaskPool]:
         cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs, interval=f"{LOOK_AGAIN}s")
         return cluster
 
-    with (
-        _certificates(given=profile.options.get("security")) as security,
-        over(profile, start, {**options, "security": security}) as pool,
-    ):
-        _wait(pool.client)
-        yield pool
-
-
-@contextmanager
-def _certificates(given: Any) -> Iterator[Security | None]:
-    """Certificates for this run alone, in a folder that the nodes share; or those that the profile names."""
-    if given is not None:
-        yield Security(require_encryption=True, **given) if given else None
-        return
-    made = Security.temporary()
-    roles = [f"tls_{role}_{part}" for role in ("scheduler", "worker", "client") for part in ("cert", "key")]
-    with TemporaryDirectory(prefix=".hpcflow-slurm-", dir=Path.cwd()) as folder:
-        files = {}
-        for name in ("tls_ca_file", *roles):
-            path = Path(folder, name)
-            path.write_text(getattr(made, name))
-            files[name] = str(path)
-        yield Security(require_encryption=True, **files)
+    with shared(profile) as (files, folder):
+        options = {"local_directory": str(folder), **options, "security": Security(**files) if files else None}
+        with over(profile, start, options, folder=folder) as pool:
+            _wait(pool.client)
+            yield pool
 
 
 def slurm_options(profile: Profile) -> dict[str, Any]:
@@ -85,9 +69,9 @@ def slurm_options(profile: Profile) -> dict[str, Any]:
         message = f"expected a multiple of the {processes} `processes` of a job, found {profile.workers} workers"
         raise Mismatch(message, parameter="workers")
     walltime = str(given.get("walltime") or WALLTIME)
-    exports = [f"export {name}={value}" for name, value in _limits.environment(profile.threads).items()]
-    address = dashboard(profile)
-    watched = {"dashboard_address": address} if address else {"dashboard": False}
+    # A job's workers are started by themselves: what is not in its script they do not know.
+    environment = _limits.environment(profile.threads) | WORKER
+    exports = [f"export {name}={value}" for name, value in environment.items()]
     return {
         "cores": profile.threads * processes,
         "memory": f"{(profile.memory or 0) * processes}B",
@@ -96,9 +80,15 @@ def slurm_options(profile: Profile) -> dict[str, Any]:
         **given,
         "processes": processes,
         "walltime": walltime,
-        "scheduler_options": watched | dict(given.get("scheduler_options") or {}),
+        "scheduler_options": watched(dashboard(profile)) | dict(given.get("scheduler_options") or {}),
         # The plan bounds memory, and Slurm the job; see `on_loopback`.
-        "worker_extra_args": ["--memory-limit", "0", *lifetime(walltime), *(given.get("worker_extra_args") or ())],
+        "worker_extra_args": [
+            "--memory-limit",
+            "0",
+            "--no-dashboard",
+            *lifetime(walltime),
+            *(given.get("worker_extra_args") or ()),
+        ],
         "job_script_prologue": [*exports, *(given.get("job_script_prologue") or ())],
     }
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from distributed import SSHCluster
+from distributed import Security, SSHCluster
 
-from hpcflow.clusters._dask import LOOPBACK, PORT, DaskPool, over
+from hpcflow.clusters._dashboard import LOOPBACK, PORT, watched
+from hpcflow.clusters._dask import DaskPool, over
+from hpcflow.clusters._security import shared
 from hpcflow.clusters.profiles import Profile
 from hpcflow.errors import Mismatch, MissingPackage
 
@@ -16,13 +19,26 @@ CUDA_WORKER = "dask_cuda.CUDAWorker"
 """Starts a worker for each GPU of its machine."""
 
 
-def ssh(profile: Profile) -> AbstractContextManager[DaskPool]:
+@contextmanager
+def ssh(profile: Profile) -> Iterator[DaskPool]:
     """Start a scheduler on the first host and workers on the others."""
     try:
         import asyncssh  # noqa: F401, PLC0415  (optional)
     except ImportError as error:
         raise MissingPackage("the cluster `ssh` needs asyncssh: pip install 'hpcflow[ssh]'") from error
-    return over(profile, SSHCluster, ssh_options(profile))
+    with shared(profile) as (files, folder):
+        options = closed(ssh_options(profile), files)
+        with over(profile, SSHCluster, options, folder=folder) as pool:
+            yield pool
+
+
+def closed(options: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, Any]:
+    """The same options, with certificates for the driver, the scheduler and the workers; as they are without files."""
+    if not files:
+        return dict(options)
+    scheduler = {"protocol": "tls", "security": files, **options["scheduler_options"]}
+    workers = {"security": files, **options["worker_options"]}
+    return {**options, "security": Security(**files), "scheduler_options": scheduler, "worker_options": workers}
 
 
 def ssh_options(profile: Profile) -> dict[str, Any]:
@@ -53,13 +69,14 @@ def ssh_options(profile: Profile) -> dict[str, Any]:
         "silence_logs": logging.CRITICAL,
         **given,
         "worker_options": workers | dict(given.get("worker_options") or {}),
-        "scheduler_options": _dashboard(profile) | dict(given.get("scheduler_options") or {}),
+        "scheduler_options": watched(_dashboard(profile)) | dict(given.get("scheduler_options") or {}),
     }
 
 
-def _dashboard(profile: Profile) -> dict[str, Any]:
+def _dashboard(profile: Profile) -> str | None:
     """Where the scheduler's dashboard listens: on the loopback of its machine, so that SSH guards it as well."""
     if profile.dashboard is False:
-        return {"dashboard": False}
-    address = profile.dashboard if isinstance(profile.dashboard, str) else f"{LOOPBACK}:{PORT}"
-    return {"dashboard_address": address if ":" in address else f"{LOOPBACK}:{address}"}
+        return None
+    host, _, port = (profile.dashboard if isinstance(profile.dashboard, str) else str(PORT)).rpartition(":")
+    # Dask takes an address without a host as all interfaces.
+    return f"{host or LOOPBACK}:{port}"

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from threadpoolctl import threadpool_info
 
-from hpcflow.clusters import _dask
+from hpcflow.clusters import _dashboard
 from hpcflow.clusters.base import installed
 from hpcflow.clusters.profiles import Profile, open_pool, profile
 from hpcflow.errors import BadItem, Mismatch, RunError, WorkerLost
@@ -215,10 +215,10 @@ def test_a_port_that_is_taken_at_the_last_moment_moves_the_dashboard(monkeypatch
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        monkeypatch.setattr(_dask, "PORT", taken.getsockname()[1])
-        monkeypatch.setattr(_dask, "free", lambda *_: True)
+        monkeypatch.setattr(_dashboard, "PORT", taken.getsockname()[1])
+        monkeypatch.setattr(_dashboard, "free", lambda *_: True)
         with open_pool(Profile("local", 1, 1)) as pool:
-            assert f":{_dask.PORT}/" not in pool.info.dashboard
+            assert f":{_dashboard.PORT}/" not in pool.info.dashboard
 
 
 def test_two_clusters_stand_side_by_side(processes):

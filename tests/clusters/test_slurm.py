@@ -1,6 +1,8 @@
 """Workers from a real Slurm of one node, by the profile and by the script for several nodes."""
 
+import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -14,10 +16,10 @@ from hypothesis import strategies as st
 
 import hpcflow
 from hpcflow.clusters._examine import examine
-from hpcflow.clusters.profiles import Profile
+from hpcflow.clusters.profiles import Profile, open_pool
 from hpcflow.clusters.slurm import lifetime, parse_walltime, slurm_options
 from hpcflow.errors import Mismatch, RunError
-from tests.clusters.servers import CannotStart, slurm_server
+from tests.clusters.servers import CannotStart, answers, slurm_server
 
 pytest.importorskip("dask_jobqueue")
 ROOT = Path(__file__).parents[2]
@@ -57,11 +59,34 @@ def test_a_flow_runs_on_jobs_and_leaves_none_behind(folder):
     report = hpcflow.run("smooth.yaml", cluster="jobs.yaml", fresh=True)
     assert (report.cluster["kind"], report.cluster["workers"]) == ("slurm", 2)
     assert Path("y.npy").read_bytes() == expected
-    assert not list(folder.glob(".hpcflow-slurm-*"))
+    assert not list(folder.glob(".hpcflow-*"))
     deadline = time.monotonic() + 20
     while listed("squeue", "--noheader") and time.monotonic() < deadline:
         time.sleep(0.5)
     assert not listed("squeue", "--noheader")
+
+
+@pytest.mark.slurm
+@pytest.mark.slow
+def test_nobody_else_gets_an_answer_or_finds_a_key(folder):
+    options = {"interface": "lo", "log_directory": "logs"}
+    with open_pool(Profile("slurm", 1, 1, 2**30, dashboard=False, options=options)) as pool:
+        assert pool.submit("abs-0", abs, -1).result(60) == 1
+        [private] = folder.glob(".hpcflow-*")
+        assert stat.S_IMODE(private.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(path.stat().st_mode) for path in private.glob("tls_*")} == {0o600}
+        assert "PRIVATE KEY" not in pool.client.cluster.job_script()
+        told = pool.client.scheduler_info(n_workers=-1)
+        known = {told["address"], *told["workers"], *(one["nanny"] for one in told["workers"].values())}
+        assert len(known) == 3
+        [worker] = told["workers"].values()
+        assert not answers(worker["services"]["dashboard"])
+        places = [place.removeprefix("tls://") for place in known]
+        command = [sys.executable, str(ROOT / "tests/fault/stranger.py"), str(folder / "canary"), *places]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == {place: {} for place in places}
+    assert not (folder / "canary").exists()
+    assert not private.exists()
 
 
 @pytest.mark.slurm
@@ -152,7 +177,7 @@ def test_a_profile_becomes_what_jobqueue_takes():
     found = slurm_options(Profile("slurm", 16, 4, 2**30, "cuda", dashboard=False, options=given))
     assert (found["cores"], found["memory"], found["queue"]) == (32, f"{8 * 2**30}B", "gpu")
     assert found["worker_command"] == "dask_cuda.cli worker"
-    assert found["worker_extra_args"][:3] == ["--memory-limit", "0", "--lifetime"]
+    assert found["worker_extra_args"][:3] == ["--memory-limit", "0", "--no-dashboard"]
     assert "export OMP_NUM_THREADS=1" in found["job_script_prologue"]
     with pytest.raises(Mismatch, match="a multiple of the 8 `processes` of a job, found 12 workers"):
         slurm_options(Profile("slurm", 12, 4, 2**30, options=given))

@@ -1,7 +1,11 @@
 """Workers over SSH: a real server on loopback, with a key of the test's own."""
 
+import json
 import os
 import signal
+import stat
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,12 +17,13 @@ from scipy import ndimage
 
 import hpcflow
 from hpcflow.clusters._examine import examine
-from hpcflow.clusters.profiles import Profile
+from hpcflow.clusters.profiles import Profile, open_pool, profile
 from hpcflow.clusters.ssh import ssh_options
 from hpcflow.errors import Mismatch
 from tests.clusters.servers import CannotStart, ssh_server
 
 pytest.importorskip("asyncssh")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,37 @@ def test_a_flow_runs_on_workers_over_ssh(server, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_nobody_else_gets_an_answer(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    laid_out(server, (300, 400), "op: uniform, size: 5", dashboard=False)
+    with open_pool(profile("over-ssh.yaml")) as pool:
+        assert pool.submit("abs-0", abs, -1).result(30) == 1
+        [folder] = tmp_path.glob(".hpcflow-*")
+        files = [path for path in folder.iterdir() if path.name.startswith("tls_")]
+        assert len(files) == 7
+        assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        # What any user sees of a process.
+        assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if b"PRIVATE KEY" in _read(one)]
+        told = pool.client.scheduler_info(n_workers=-1)
+        known = {told["address"], *told["workers"], *(one["nanny"] for one in told["workers"].values())}
+        assert len(known) == 5
+        places = [place.removeprefix("tls://") for place in known]
+        command = [sys.executable, str(ROOT / "tests/fault/stranger.py"), str(tmp_path / "canary"), *places]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == {place: {} for place in places}
+    assert not (tmp_path / "canary").exists()
+    assert not folder.exists()
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended
+        return b""
+
+
+@pytest.mark.slow
 def test_a_worker_over_ssh_that_stops_is_replaced(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     x = laid_out(server, (1600, 1600), "op: median, size: 13", threads=1, dashboard=False)
@@ -82,7 +118,9 @@ def test_workers_are_shared_out_among_the_hosts():
     expected = {"nthreads": 3, "memory_limit": 0, "n_workers": 2, "local_directory": "/scratch"}
     assert found["worker_options"] == expected
     # Whoever can reach the dashboard's host by SSH can reach the dashboard, and nobody else.
-    assert found["scheduler_options"] == {"dashboard_address": "127.0.0.1:8787"}
+    assert found["scheduler_options"] == {"dashboard": False, "dashboard_address": "127.0.0.1:8787"}
+    found = options(options={"hosts": ["a", "b"]}, dashboard=":9000")
+    assert found["scheduler_options"]["dashboard_address"] == "127.0.0.1:9000"
 
 
 def test_gpus_have_a_worker_each():
