@@ -8,11 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from hpcflow.cli._shared import Debug, Directory, Json, MaxBad, Quiet, app, errors, option, print_json, work_in
+from hpcflow.errors import Mismatch
 from hpcflow.sizes import parse_share, parse_size
 
 Urls = Annotated[
     str | None,
     typer.Argument(metavar="LIST", help="A text, CSV or Parquet file of URLs; its URL; s3://bucket/*.jpg; one URL."),
+]
+Headers = Annotated[
+    list[str] | None,
+    typer.Option("--header", metavar="'NAME: VALUE'", help="Send a header; secrets as '${env:NAME}'."),
 ]
 AllowPrivate = Annotated[bool, typer.Option("--allow-private", help="Follow redirects to private addresses.")]
 
@@ -31,6 +36,7 @@ def fetch(
     max_bytes: Annotated[str, typer.Option(metavar="SIZE", help="The largest body, also decompressed.")] = "1GiB",
     cache: Annotated[str | None, typer.Option(metavar="DIR", help="The cache. [the user's cache folder]")] = None,
     cache_size: Annotated[str, typer.Option(metavar="SIZE", help="How large the cache may grow.")] = "10GiB",
+    header: Headers = None,
     allow_private: AllowPrivate = False,
     quiet: Quiet = False,
     directory: Directory = None,
@@ -49,6 +55,7 @@ def fetch(
             "cache_size": option("cache-size", parse_size, cache_size),
             "cache": cache or "",
             "allow_private": allow_private,
+            "headers": _headers(header or []),
         }
         work_in(directory)
         from hpcflow import ingest  # noqa: PLC0415
@@ -63,3 +70,11 @@ def fetch(
         if not quiet:
             typer.echo(fetched(done.to_json()), err=True)
         raise typer.Exit(done.exit_code)
+
+
+def _headers(given: list[str]) -> dict[str, str]:
+    pairs = [one.partition(":") for one in given]
+    for name, colon, _ in pairs:
+        if not (name.strip() and colon):
+            raise Mismatch(f"expected 'NAME: VALUE', found {name[:20]!r}", parameter="header")
+    return {name.strip(): value.strip() for name, _, value in pairs}

@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 
 from hpcflow.ingest.failures import AGAIN, PATIENCE, Failure, pause, retry_after
-from hpcflow.ingest.guard import PrivateAddress, private_address, redirected, same_host, socket_for
+from hpcflow.ingest.guard import PrivateAddress, private_address, redirected, refuse_private, same_host, socket_for
+from hpcflow.ingest.proxies import Proxies
 from hpcflow.ingest.settings import Settings
 from hpcflow.ingest.urls import origin
 from hpcflow.ingest.web import LONGEST_LINE, MOST_REDIRECTS
@@ -37,6 +38,7 @@ def client_for(home: str) -> Callable[..., Awaitable[aiohttp.ClientSession]]:
             timeout=aiohttp.ClientTimeout(settings.timeout, sock_connect=settings.connect, sock_read=settings.stall),
             trace_configs=[trace],
             middlewares=[_guarded(wire(home)), _patient],
+            proxy=Proxies().of(wire(home)),
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_LINE,
             **options,
@@ -65,6 +67,9 @@ def _guarded(home: str) -> Callable[[aiohttp.ClientRequest, Handler], Awaitable[
         if origin(url) != origin(home):
             for name in [one for one in request.headers if one.lower() not in PLAIN]:
                 request.headers.popall(name, None)
+        if request.proxy is not None and _judged.get():
+            await refuse_private(url)
+            _judged.set(False)  # the proxy may be anywhere
         try:
             return await handler(request)
         except aiohttp.ClientConnectorError as error:

@@ -163,7 +163,7 @@ class Engine:
         Failure
         """
         url = _url_of(item)
-        known = self.cache.entry(key(url))
+        known = self.cache.entry(key(url, self.settings.headers))
         if known and known.fresh:
             with suppress(FileNotFoundError):
                 return Start(await self._disk(first_of, self.cache.object(known.sha256), length), known.bytes)
@@ -187,7 +187,7 @@ class Engine:
                 return found
 
     async def _get(self, item: Item, to: Path | None, got: Got) -> None:
-        name = key(_url_of(item))
+        name = key(_url_of(item), self.settings.headers)
         async with owning(self.cache.locks, int(name[:15], 16)):
             known = self.cache.entry(name)
             sha256 = item.sha256 or (known.sha256 if known and known.fresh else None)
@@ -277,7 +277,8 @@ class Engine:
 
         It then holds a share of the room for bodies.
         """
-        target = Target.of(reveal(item.url), trusted=item.trusted or self.settings.allow_private)
+        trusted = item.trusted or self.settings.allow_private
+        target = Target.of(reveal(item.url), trusted=trusted, named=item.trusted)
         left = self.settings.timeout
         while True:
             host = self._hosts.of(origin(target.url))

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from hpcflow.errors import Mismatch
+from hpcflow.secrets import REFERENCE, reveal
 from hpcflow.sizes import parse_size
 
 SIZES = ("max_bytes", "cache_size")
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+OURS = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "range", "if-range"}
+OURS |= {"if-none-match", "if-modified-since", "proxy-authorization"}
+"""Headers on which it depends that what comes is right."""
+SECRET = re.compile(r"(?i)auth|cookie|token|secret|key|passw|credential|signature|session")
+"""In names of headers whose values are for nobody's eyes."""
 BUFFERS = 64 * 2**20
 """Bytes of bodies in memory, over all that is under way."""
 
@@ -37,6 +45,8 @@ class Settings:
     """A folder; the user's cache folder where it is empty."""
     cache_size: int = 10 * 2**30
     """Bytes that the cache may grow to; what was used least lately goes first."""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """More headers for web servers."""
     options: str = field(default="{}", repr=False)
     """`storage_options` for fsspec, as JSON."""
 
@@ -54,6 +64,21 @@ class Settings:
     def buffer(self) -> int:
         """Bytes of one body that wait in memory to be written: all together stay below `BUFFERS`."""
         return max(min(2**20, BUFFERS // self.concurrency), 2**16)
+
+    @property
+    def revealed(self) -> dict[str, str]:
+        """The headers as they are sent.
+
+        Raises
+        ------
+        Mismatch
+            Where a variable of the environment is not set, or no header can hold its value.
+        """
+        found = {name: reveal(value).strip() for name, value in self.headers}
+        for name, value in found.items():
+            if not value.isprintable():
+                raise Mismatch(f"expected the header `{name}` to be one line of text, found other characters in it")
+        return found
 
     @property
     def cache_dir(self) -> Path:
@@ -95,10 +120,27 @@ def _value(name: str, kind: str, value: Any) -> Any:
             return parse_size(value)
         except ValueError as error:
             raise Mismatch(f"`{name}`: {error}", parameter="fetch") from None
+    if name == "headers":
+        return _headers(value)
     wanted: Any = {"int": int, "float": (int, float), "bool": bool, "str": str}[kind]
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind != "bool"):
         raise Mismatch(f"expected `{name}` of `fetch` to be of type {kind}, found {value!r}", parameter="fetch")
     return value
+
+
+def _headers(value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping) or not all(isinstance(one, str) for one in (*value, *value.values())):
+        raise Mismatch("expected `headers` of `fetch` to give a text for each name", parameter="fetch")
+    for name, text in value.items():
+        if not HEADER.fullmatch(name) or name.lower() in OURS:
+            raise Mismatch(f"expected a header that may be set, found {name[:80]!r}", parameter="fetch")
+        if SECRET.search(name) and not REFERENCE.search(text):
+            raise Mismatch(
+                f"expected the value of the header `{name}` to come from the environment, found it written out",
+                parameter="fetch",
+                hint=f'write `{name}: "${{env:NAME}}"`, and export NAME before the run',
+            )
+    return tuple(sorted(value.items()))
 
 
 def _within(values: Settings) -> None:

@@ -85,9 +85,10 @@ def unsigned(url: str) -> str:
     return url
 
 
-def key(url: str) -> str:
-    """The name of a URL in the cache: the same however often it is signed anew."""
-    return hashlib.sha256(unsigned(url).encode("utf-8", "surrogatepass")).hexdigest()
+def key(url: str, headers: tuple[tuple[str, str], ...] = ()) -> str:
+    """The name in the cache of a URL asked with some headers: the same however often it is signed anew."""
+    text = unsigned(url) + (f"\n{headers}" if headers else "")
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def extension(url: str) -> str:

@@ -16,18 +16,21 @@ from urllib.parse import unquote
 import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
 from yarl import URL
 
 from hpcflow.errors import HpcflowError
 from hpcflow.ingest.cache import Entry
-from hpcflow.ingest.failures import Failure, answered, too_large
-from hpcflow.ingest.guard import PrivateAddress, private_address, public_socket, redirected, same_host
+from hpcflow.ingest.failures import AGAIN, Failure, answered, too_large
+from hpcflow.ingest.guard import PrivateAddress, private_address, public_socket, redirected, refuse_private, same_host
 from hpcflow.ingest.hosts import Host
 from hpcflow.ingest.kinds import ENDINGS, HEAD, PROGRAMS, told
 from hpcflow.ingest.part import Part, Start, Version
+from hpcflow.ingest.proxies import Proxies
 from hpcflow.ingest.settings import Settings
 from hpcflow.ingest.urls import WEB, extension, origin, scheme
 from hpcflow.ingest.wire import wire
+from hpcflow.sizes import show_size
 
 REDIRECTS = {301, 302, 303, 307, 308}
 MOST_REDIRECTS = 5
@@ -60,10 +63,12 @@ class Target:
     """Whether it may have a private address."""
     auth: str = field(default="", repr=False)
     """For `Authorization`."""
+    named: bool = True
+    """Whether it is what the user has named, or of its origin: only that gets the headers of the settings."""
     hops: int = 0
 
     @classmethod
-    def of(cls, url: str, *, trusted: bool) -> Target:
+    def of(cls, url: str, *, trusted: bool, named: bool = True) -> Target:
         """A URL as it is sent, its credentials taken out.
 
         Raises
@@ -77,16 +82,16 @@ class Target:
         except ValueError as error:
             why = f": its {len(url):,} characters are too many" if str(error) == "too long" else ""
             raise Failure(f"is no valid URL{why}", again=False) from None
-        return cls(sent, trusted, _basic(url))
+        return cls(sent, trusted, _basic(url), named)
 
     def follow(self, location: str, *, allow_private: bool) -> Target:
-        """Where a redirect leads; credentials stay with the origin that they were given for."""
+        """Where a redirect leads; credentials and headers stay with the origin that they were given for."""
         if self.hops == MOST_REDIRECTS:
             raise Failure(f"redirects more than {MOST_REDIRECTS} times", again=False)
         url = redirected(self.url, location)
-        auth = self.auth if origin(url) == origin(self.url) else ""
+        same = origin(url) == origin(self.url)
         trusted = allow_private or (self.trusted and same_host(self.url, url))
-        return Target(url, trusted, auth, self.hops + 1)
+        return Target(url, trusted, self.auth if same else "", self.named and same, self.hops + 1)
 
 
 def _basic(url: str) -> str:
@@ -104,6 +109,8 @@ class Web:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._headers = settings.revealed
+        self._proxies = Proxies()
         deadlines = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect, sock_read=settings.stall)
         self._sessions = {
             trusted: aiohttp.ClientSession(
@@ -143,7 +150,7 @@ class Web:
         Failure, NotModified, Closed
         """
         with _translated(target.url):
-            async with self._asking(target, _conditions(part, known), host) as answer:
+            async with await self._asking(target, _conditions(part, known), host) as answer:
                 if (led := self._led(target, answer)) is not None:
                     return led
                 await self._body(answer, part, known, target.url)
@@ -157,7 +164,7 @@ class Web:
         Failure, Closed
         """
         with _translated(target.url):
-            async with self._asking(target, {"Range": f"bytes=0-{length - 1}"}, host) as answer:
+            async with await self._asking(target, {"Range": f"bytes=0-{length - 1}"}, host) as answer:
                 if (led := self._led(target, answer)) is not None:
                     return led
                 total = _total(answer)
@@ -171,14 +178,19 @@ class Web:
                     _sniff(bytes(found[:length]), target.url)
                 return Start(bytes(found[:length]), total)
 
-    def _asking(
+    async def _asking(
         self, target: Target, headers: dict[str, str], host: Host
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        sent = CIMultiDict(self._headers if target.named else {})
+        sent.update(headers)
         if target.auth:
-            headers["Authorization"] = target.auth
+            sent["Authorization"] = target.auth
+        proxy = self._proxies.of(target.url)
+        if proxy is not None and not target.trusted:
+            await refuse_private(target.url)
         _asked.set(host)
-        url = URL(target.url, encoded=True)
-        return self._sessions[target.trusted].get(url, headers=headers, allow_redirects=False)
+        session = self._sessions[target.trusted or proxy is not None]
+        return session.get(URL(target.url, encoded=True), headers=sent, proxy=proxy, allow_redirects=False)
 
     def _led(self, target: Target, answer: aiohttp.ClientResponse) -> Target | None:
         """Where an answer says to ask instead."""
@@ -386,7 +398,11 @@ def _translated(url: str) -> Iterator[None]:
         raise Failure(_broken(error), again=True) from None
     except (HpcflowError, NotModified, Closed):
         raise
+    except aiohttp.ClientHttpProxyError as error:
+        raise Failure(f"its proxy answered {error.status}", again=error.status in AGAIN) from None
     except Exception as error:  # noqa: BLE001  (a hostile server may bring any library to its limits)
+        if "Got more than" in str(error):
+            raise Failure(f"sends a header of more than {show_size(LONGEST_LINE)}", again=False) from None
         again = not isinstance(error, (UnicodeError, aiohttp.InvalidURL))
         raise Failure(next(text for kind, text in REASONS if isinstance(error, kind)), again=again) from None
 
@@ -406,7 +422,8 @@ REASONS: tuple[tuple[type[Exception], str], ...] = (
 def _unconnected(error: aiohttp.ClientConnectorError) -> str:
     if isinstance(error, aiohttp.ClientSSLError):
         return "no secure connection"
-    return f"no connection: {error.os_error.strerror or 'refused'}"
+    whom = " to its proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+    return f"no connection{whom}: {error.os_error.strerror or 'refused'}"
 
 
 def _broken(error: aiohttp.ClientPayloadError) -> str:

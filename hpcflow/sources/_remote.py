@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from hpcflow.ingest.part import Start
 
 T = TypeVar("T")
-Fetch = dict[str, str | int | float | bool] | None
-"""`{timeout: 10, per_host: 4}`: the fields of `Settings`."""
+Fetch = dict[str, str | int | float | bool | dict[str, str]] | None
+"""`{timeout: 10, per_host: 4, headers: {Authorization: "Bearer ${env:TOKEN}"}}`: the fields of `Settings`."""
 AHEAD = 16
 """The fewest items that are fetched before they are asked for."""
 START = 2**14

@@ -51,7 +51,7 @@ def raw(
         A name for each axis; `null` where one has none.
     fetch : mapping
         How a URL is fetched: `timeout` (seconds for a try), `retries`, `per_host`, `max_bytes`,
-        `allow_private`, `cache` (a folder), `cache_size`.
+        `allow_private`, `cache` (a folder), `cache_size`, `headers`.
     storage_options : mapping
         For fsspec, where the URL is of an object store: `{anon: true}`, `{key: "${env:KEY}"}`.
 

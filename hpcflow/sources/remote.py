@@ -149,7 +149,7 @@ def remote(
     fetch : mapping
         How URLs are fetched: `concurrency` (requests at once), `per_host` (to one host, over all
         workers), `timeout` (seconds for a try), `retries`, `max_bytes`, `allow_private`, `cache`
-        (a folder), `cache_size`.
+        (a folder), `cache_size`, `headers`.
     storage_options : mapping
         For fsspec, where URLs are of an object store: `{anon: true}`, `{key: "${env:KEY}"}`.
 
