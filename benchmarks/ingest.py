@@ -37,8 +37,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "ingest")]
 from faulty import Faulty, body_of  # noqa: E402
 from faulty import serving as in_thread  # noqa: E402
 
+from hpcflow.files import write  # noqa: E402
 from hpcflow.ingest import fetch  # noqa: E402
-from hpcflow.ingest.cache import replace_with  # noqa: E402
 
 HOSTS = [f"127.0.0.{i}" for i in range(1, 21)]
 BUSY = HOSTS[-2:]
@@ -116,7 +116,7 @@ async def bare(urls: list[str], concurrency: int, folder: str | None = None) -> 
 
 def _save(path: Path, body: bytes) -> None:
     hashlib.sha256(body).hexdigest()
-    replace_with(path, body, sync=True)
+    write(path, body)
 
 
 def speed(scale: float) -> list[dict[str, Any]]:

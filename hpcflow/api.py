@@ -15,7 +15,7 @@ from hpcflow.clusters.profiles import SINGLE, Profile, open_pool, profile
 from hpcflow.errors import HpcflowError, Mismatch, RunError
 from hpcflow.execute.dispatch import Care
 from hpcflow.execute.guard import Guard
-from hpcflow.execute.kept import earlier_budget, recall, remember
+from hpcflow.execute.kept import earlier_budget, make_folder, recall, remember
 from hpcflow.execute.lock import owned
 from hpcflow.execute.progress import Noting, Progress, Silent
 from hpcflow.execute.record import Record
@@ -185,6 +185,7 @@ def run(
     shown = progress or (Cell() if in_notebook() else Silent())
     memory_watch = MemoryWatch(history.holds, limit=planned.budget)
     with owned(planned.flow.name, outputs), memory_watch as watch, ExitStack() as last:
+        make_folder(planned.run_dir)
         told = Noting(shown, history.event, lambda: watch.now)
         record = Record(planned, begun, watch, Outcome(history=history))
         last.callback(record.draw, told)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -67,13 +66,13 @@ def plan(
 
 def _draw(planned: Any, html: str | None, svg: str | None) -> None:
     """Write the drawings that are asked for."""
+    from hpcflow.files import write  # noqa: PLC0415
     from hpcflow.planning.graph import graph  # noqa: PLC0415
     from hpcflow.report import diagram  # noqa: PLC0415
     from hpcflow.report.html import plan_page  # noqa: PLC0415
-    from hpcflow.report.record import write_whole  # noqa: PLC0415
 
     drawn = graph(planned)
     if html is not None:
-        write_whole(Path(html), plan_page(drawn, str(planned)))
+        write(html, plan_page(drawn, str(planned)), lasting=False)
     if svg is not None:
-        write_whole(Path(svg), diagram.svg(drawn, standalone=True) + "\n")
+        write(svg, diagram.svg(drawn, standalone=True) + "\n", lasting=False)

@@ -15,6 +15,7 @@ from typing import Any
 
 from hpcflow.digests import digest_json
 from hpcflow.errors import RunError
+from hpcflow.files import OWN, mine, private, sweep, write
 from hpcflow.planning.plan import Plan
 from hpcflow.secrets import redact
 from hpcflow.spec.flow import Flow
@@ -40,17 +41,30 @@ def remember(plan: Plan, where: Mapping[str, Any]) -> None:
         **where,
     }
     try:
-        plan.run_dir.mkdir(parents=True, exist_ok=True)
-        _write(plan.run_dir / "flow.yaml", text)
-        _write(plan.run_dir / "run.json", json.dumps(kept, indent=1) + "\n")
+        write(plan.run_dir / "flow.yaml", text, mode=OWN, lasting=False)
+        write(plan.run_dir / "run.json", json.dumps(kept, indent=1) + "\n", mode=OWN, lasting=False)
     except OSError as error:
         raise RunError(f"could not write to `{plan.run_dir}`: {error.strerror or error}") from error
 
 
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+def make_folder(run_dir: Path) -> None:
+    """Make a run's folder and those in it: for their owner alone, like all that runs keep of themselves.
+
+    Raises
+    ------
+    RunError
+        Where it cannot be made, or somebody else has put something there.
+    """
+    try:
+        shared = mine(run_dir) and any(run_dir.iterdir()) and not (run_dir / "run.json").exists()
+        if not shared:  # with other things of the user's, whose mode is as it is meant
+            private(run_dir)
+        for name in ("receipts", "stages", "manifests"):
+            private(run_dir / name)
+    except OSError as error:
+        raise RunError(f"could not write to `{error.filename}`: {error.strerror or error}") from error
+    for folder in (run_dir, run_dir / "stages", run_dir / "manifests"):
+        sweep(folder)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ journal of receipts, which holds that of each block; and a hash of itself.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from hpcflow.digests import digest_file, digest_json
 from hpcflow.execute.kept import kept
+from hpcflow.files import OWN, SHARED, private, sync, write
 from hpcflow.meta import ArraySink, Meta, Signs, Target
 from hpcflow.planning.plan import Plan
 from hpcflow.planning.stages import Stage
@@ -102,26 +102,17 @@ def publish(plan: Plan, done: Sequence[Done], said: Mapping[str, Any]) -> None:
         else:
             body["files"] = {"": digest_file(place)}
         copy = copy_of(plan.run_dir, place)
-        copy.parent.mkdir(exist_ok=True)
-        _write(copy, body)
-        _write(manifest_of(place), body)
+        private(copy.parent)
+        _write(copy, body, OWN)
+        _write(manifest_of(place), body, SHARED)
 
 
-def _write(path: Path, body: Mapping[str, Any]) -> None:
+def _write(path: Path, body: Mapping[str, Any], mode: int) -> None:
     text = json.dumps({**body, "checksum": digest_json(_plain(body))}, indent=1, sort_keys=True) + "\n"
     if path.exists() and path.read_text(encoding="utf-8", errors="replace") == text:
         return
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write(path, text, mode=mode)
+    sync(path.parent)
 
 
 def _plain(body: Mapping[str, Any]) -> Any:

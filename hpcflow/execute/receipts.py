@@ -21,6 +21,7 @@ import shutil
 import threading
 from array import array as packed
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import packages_distributions, version
@@ -32,6 +33,7 @@ import xxhash
 
 from hpcflow.digests import digest_json
 from hpcflow.execute.running import here
+from hpcflow.files import OWN, private, write_all, written
 from hpcflow.meta import Bad
 from hpcflow.operation import call
 from hpcflow.planning.stages import Stage
@@ -108,7 +110,7 @@ def begin(folder: Path, run: str) -> None:
     for path in folder.iterdir():
         if path.is_dir() and path.name != run and path.suffix != ENDED:
             path.rename(path.with_name(path.name + ENDED))
-    (folder / run).mkdir(exist_ok=True)
+    private(folder / run)
 
 
 _appending = threading.Lock()
@@ -121,13 +123,12 @@ def append(folder: str, receipts: Sequence[Receipt]) -> list[int]:
     """
     lines = [receipt.line() for receipt in receipts]
     # What an earlier append may have torn off, on a full disk, ends with the line break.
-    content = memoryview(b"\n" + b"".join(lines))
+    content = b"\n" + b"".join(lines)
     path = f"{folder}/{here()}.jsonl"
     with _appending:
-        journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, OWN)
         try:
-            while content:
-                content = content[os.write(journal, content) :]
+            write_all(journal, content)
         finally:
             os.close(journal)
     return [_mark(line) for line in lines]
@@ -167,11 +168,9 @@ class Marks:
 
     def gather(self, folder: Path) -> int:
         """Leave only one journal, of the receipts that count; how many blocks have none."""
-        journals = _journals(folder)
-        part = folder / f"{COMPLETE}.part"
         wanted = packed("Q", self._marks)
-        with part.open("wb") as complete:
-            for path in journals:
+        with suppress(_ReceiptsMissing), written(folder / COMPLETE, mode=OWN) as complete:
+            for path in _journals(folder):
                 with path.open("rb") as journal:
                     for line in journal:
                         receipt = parse(line)
@@ -180,15 +179,18 @@ class Marks:
                                 continue
                             wanted[receipt.number] = 0
                             complete.write(line)
-            complete.flush()
-            os.fsync(complete.fileno())
+            if any(wanted):
+                raise _ReceiptsMissing
         missing = sum(mark != 0 for mark in wanted)
         if not missing:
-            part.replace(folder / COMPLETE)
             for path in folder.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
         return missing
+
+
+class _ReceiptsMissing(Exception):
+    """There is no journal to be left."""
 
 
 def stage_key(stage: Stage) -> str:
@@ -222,7 +224,8 @@ def stage_key(stage: Stage) -> str:
 
 def _layout(target: Any) -> dict[str, Any]:
     """How a target stores its bytes: dtype, chunks, codec; not where."""
-    return {name: value for name, value in asdict(target).items() if name not in ("path", "key", "run", "provenance")}
+    apart = ("path", "key", "run", "provenance", "private")
+    return {name: value for name, value in asdict(target).items() if name not in apart}
 
 
 @cache

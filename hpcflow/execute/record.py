@@ -12,10 +12,11 @@ from hpcflow.clusters.base import Pool
 from hpcflow.execute.progress import Progress
 from hpcflow.execute.run import Outcome
 from hpcflow.execute.watch import MemoryWatch
+from hpcflow.files import OWN, write
 from hpcflow.planning.graph import graph
 from hpcflow.planning.plan import Plan
 from hpcflow.report.html import draw
-from hpcflow.report.record import HISTORY, PAGE, Report, versions, write_whole
+from hpcflow.report.record import HISTORY, PAGE, Report, versions
 from hpcflow.secrets import redact, redacted
 
 
@@ -92,7 +93,8 @@ class Record:
         self.written = True
         with suppress(Exception):  # what other programs read is there; nothing else may end a run
             (planned.run_dir / PAGE).unlink(missing_ok=True)
-            write_whole(planned.run_dir / HISTORY, json.dumps(redacted(self._history(report.run)), ensure_ascii=False))
+            text = json.dumps(redacted(self._history(report.run)), ensure_ascii=False)
+            write(planned.run_dir / HISTORY, text, mode=OWN, lasting=False)
         return report
 
     def _history(self, run: str) -> dict[str, Any]:

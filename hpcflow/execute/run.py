@@ -32,6 +32,7 @@ from hpcflow.execute.receipts import COMPLETE, Marks, Receipt, begin, folder_of,
 from hpcflow.execute.scratch import came_back, is_gone, remove
 from hpcflow.execute.space import expect_room, no_room
 from hpcflow.execute.watch import MemoryWatch
+from hpcflow.files import private
 from hpcflow.meta import Bad, Column, ItemSource, Signs, Target
 from hpcflow.planning.blocks import cost
 from hpcflow.planning.plan import Document, Plan
@@ -152,7 +153,7 @@ def run_stage(run: _Run, stage: Stage, *, again: bool = False) -> Done:
     stage = _prepared(run.plan, stage, run.pool)
     key = stage_key(stage)
     folder = folder_of(run.plan.run_dir, stage, key)
-    folder.mkdir(parents=True, exist_ok=True)
+    private(folder)
     owned = _owned(stage, key, run)
     work = Work(owned, f"{stage.name}-{run.id}{'-again' * again}", folder / run.id)
     targets = [write.target for write in owned.writes]

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from hpcflow.files import OWN
+
 SUFFIX = ".running"
 _NOTE = struct.Struct("<qd")
 
@@ -55,7 +57,7 @@ def _page(path: str) -> mmap.mmap | bytearray:
     A disk that is full or away is for the block itself to find out.
     """
     with suppress(OSError):
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, OWN)
         try:
             # Written first: a mapped page for which a disk has no room ends the process.
             os.pwrite(file, _NOTE.pack(-1, 0.0), 0)

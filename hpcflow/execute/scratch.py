@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from hpcflow.files import OWN, write
 from hpcflow.meta import Target
 from hpcflow.planning.plan import Plan
 from hpcflow.planning.stages import gone_mark
@@ -30,7 +31,7 @@ def remove(plan: Plan) -> None:
         path = target.path
         with suppress(FileNotFoundError):
             status = Path(path).stat()
-            gone_mark(path).write_text(json.dumps([status.st_size, status.st_mtime_ns]))
+            write(gone_mark(path), json.dumps([status.st_size, status.st_mtime_ns]), mode=OWN, lasting=False)
             Path(path).unlink()
 
 

@@ -20,11 +20,12 @@ import fcntl
 import hashlib
 import json
 import os
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time, time_ns
+
+from hpcflow.files import OWN, own_file, private, write, written
 
 FRESH = 86_400.0
 """Seconds for which a URL is taken to give what it gave, without asking its server."""
@@ -34,8 +35,6 @@ PAGES = 2**16
 PAGE, RECORD = 4096, 512
 """Bytes that are read for a URL, and that its record takes: eight to a page, half a million in all."""
 STALE_PART = 7 * 86_400.0
-TEMPORARY = ".hpcflow-"
-"""How names begin under which files are written: they may stand among those of others."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +65,12 @@ class Cache:
         self.limit = limit
         self._root = str(root)  # paths as text: there are several for each file that is fetched
         self._added = 0
-        root.parent.mkdir(parents=True, exist_ok=True)
-        for name in ("", "objects", "parts", "hosts"):
-            (root / name).mkdir(exist_ok=True, mode=0o700)
+        private(root)
+        for name in ("objects", "parts", "hosts"):
+            private(root / name)
         for digit in "0123456789abcdef":
             (root / "objects" / digit).mkdir(exist_ok=True)
-        self._urls = os.open(root / "urls", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._urls = own_file(root / "urls", os.O_RDWR | os.O_CREAT)
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -132,7 +131,7 @@ class Cache:
     def add(self, body: bytes | bytearray, sha256: str) -> bool:
         """Write a whole body in; whether it is small enough to be kept."""
         if len(body) <= self.limit:
-            replace_with(self._place(sha256, len(body)), body)
+            write(self._place(sha256, len(body)), body, mode=OWN, lasting=False)
         return len(body) <= self.limit
 
     def share(self, path: Path, sha256: str, size: int) -> None:
@@ -168,7 +167,7 @@ class Cache:
     def clear(self) -> None:
         """Drop what was used least lately, down to the limit; one process at a time does so."""
         self._added = 0
-        with (self.root / "clearing.lock").open("w") as lock:
+        with open(self.root / "clearing.lock", "w", opener=own_file) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -211,26 +210,6 @@ def _files(folder: Path) -> list[tuple[float, int, str]]:
     return found
 
 
-def replace_with(path: Path, body: bytes | bytearray, *, sync: bool = False) -> None:
-    """Write a file under a temporary name and rename it; `sync` has it on disk before that."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=".part")
-    try:
-        # Not through a file object: each call into the system lets another thread go first.
-        try:
-            view = memoryview(body)
-            while view:
-                view = view[os.write(handle, view) :]
-            if sync:
-                os.fsync(handle)
-        finally:
-            os.close(handle)
-        os.replace(part, path)  # noqa: PTH105
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(part)  # noqa: PTH108
-        raise
-
-
 def copy_to(source: Path, path: Path, sha256: str, *, sync: bool = True) -> tuple[int, str]:
     """Copy a body to where it is wanted, under a temporary name and renamed, if it has the hash it should.
 
@@ -239,22 +218,19 @@ def copy_to(source: Path, path: Path, sha256: str, *, sync: bool = True) -> tupl
     int, str
         Its size and the SHA-256 that it really has.
     """
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=".part")
     digest = hashlib.sha256()
-    try:
-        with os.fdopen(handle, "wb", buffering=0) as file, source.open("rb", buffering=0) as body:
-            while piece := body.read(2**20):
-                digest.update(piece)
-                file.write(piece)
-            if sync:
-                os.fsync(handle)
-            size = file.tell()
-        if digest.hexdigest() == sha256:
-            os.replace(part, path)  # noqa: PTH105
-        return size, digest.hexdigest()
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(part)  # noqa: PTH108
+    with suppress(_OtherHash), source.open("rb", buffering=0) as body, written(path, lasting=sync) as file:
+        while piece := body.read(2**20):
+            digest.update(piece)
+            file.write(piece)
+        size = file.tell()
+        if digest.hexdigest() != sha256:
+            raise _OtherHash
+    return size, digest.hexdigest()
+
+
+class _OtherHash(Exception):
+    """There is nothing to be copied."""
 
 
 def hash_of(path: Path) -> tuple[int, str]:

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from hpcflow.errors import HpcflowError
+from hpcflow.files import write
 from hpcflow.ingest import elsewhere
-from hpcflow.ingest.cache import Cache, Entry, copy_to, first_of, hash_of, replace_with
+from hpcflow.ingest.cache import Cache, Entry, copy_to, first_of, hash_of
 from hpcflow.ingest.failures import Failure, pause
 from hpcflow.ingest.hosts import Host, Hosts, owning
 from hpcflow.ingest.items import Item
@@ -337,7 +338,7 @@ class Engine:
             told = note(to.name, head, version.coding)
             to = to.with_name(named(to.name, head))
             if body is not None:
-                replace_with(to, body, sync=True)
+                write(to, body)
             elif copy_to(part.path, to, sha256)[1] != sha256:
                 part.drop()
                 raise Failure("what was written to disk is not what came", again=True)

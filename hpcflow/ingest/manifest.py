@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,10 +17,10 @@ from pathlib import Path
 from sys import intern
 from time import monotonic
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, BinaryIO, Self
 
 from hpcflow.errors import Mismatch, RunError
-from hpcflow.ingest.cache import TEMPORARY
+from hpcflow.files import private, sweep, sync, written
 from hpcflow.ingest.engine import Before
 from hpcflow.ingest.items import Result
 from hpcflow.ingest.kinds import stem
@@ -59,16 +58,14 @@ class Folder:
         self._before: dict[str, tuple[int, bytes, str, str | None]] = {}
 
     def __enter__(self) -> Self:
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._hidden.mkdir(exist_ok=True, mode=0o700)
+        private(self._hidden)
         self._lock = (self._hidden / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
             raise RunError(f"`{self.path}` is being written by another fetch") from None
-        for part in self.path.glob(f"{TEMPORARY}*.part"):
-            part.unlink()
+        sweep(self.path)
         old = sorted(self._hidden.glob("journal-*.jsonl"))
         self._look_back(old)
         self._journal: IO[bytes] = (self._hidden / f"journal-{len(old):06}.jsonl").open("wb")
@@ -114,27 +111,18 @@ class Folder:
 
     def publish(self) -> None:
         """Make the manifest of the journal, and sync and rename it into place."""
-        part = self._hidden / NAME
         self._journal.flush()
         self._before.clear()  # its memory is wanted for the rows
-        _write(Path(self._journal.name), part)
-        os.replace(part, self.manifest)  # noqa: PTH105
+        with written(self.manifest) as file:
+            _write(Path(self._journal.name), file)
         for folder in (self.path, self._hidden):
-            _sync(folder)
+            sync(folder)
         for journal in self._hidden.glob("journal-*.jsonl"):
             journal.unlink()
 
 
 def _hash(url: str) -> int:
     return hash(unsigned(url))
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _journalled(journal: Path) -> Iterator[Row]:
@@ -146,7 +134,7 @@ def _journalled(journal: Path) -> Iterator[Row]:
                 yield Row(index, Result(**record), name, expected)
 
 
-def _write(journal: Path, path: Path) -> None:
+def _write(journal: Path, file: BinaryIO) -> None:
     import pyarrow as pa  # noqa: PLC0415  (only where it is used)
     from pyarrow import compute, parquet  # noqa: PLC0415
 
@@ -160,15 +148,10 @@ def _write(journal: Path, path: Path) -> None:
     order = compute.sort_indices(table["index"])
     table = table.drop_columns("index")
     notes = {NOTES: json.dumps({"failed": failed}).encode()}
-    with parquet.ParquetWriter(path, table.schema.with_metadata(notes)) as writer:
+    with parquet.ParquetWriter(file, table.schema.with_metadata(notes)) as writer:
         # Piece by piece, so that the rows are never in memory twice.
         for start in range(0, len(order), ROWS_WRITTEN):
             writer.write_table(table.take(order[start : start + ROWS_WRITTEN]))
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _table(results: list[Result]) -> Any:

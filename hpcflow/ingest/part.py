@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from hpcflow.ingest.cache import replace_with
+from hpcflow.files import OWN, write
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Part:
         if not self._flushed:
             self.path.unlink(missing_ok=True)  # before there are notes that are not about it
         if not self._flushed and self.version.validator:
-            replace_with(self._notes, json.dumps({**asdict(self.version), "boot": _boot()}).encode())
+            write(self._notes, json.dumps({**asdict(self.version), "boot": _boot()}), mode=OWN, lasting=False)
         with self.path.open("ab" if self._flushed else "wb", buffering=0) as file:
             view = memoryview(self._buffer)
             while view:

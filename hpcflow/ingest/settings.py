@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcflow.errors import Mismatch
+from hpcflow.files import cache_folder
 from hpcflow.secrets import REFERENCE, reveal
 from hpcflow.sizes import parse_size
 
@@ -83,12 +83,7 @@ class Settings:
     @property
     def cache_dir(self) -> Path:
         """Where the cache is."""
-        return Path(self.cache).absolute() if self.cache else default_cache()
-
-
-def default_cache() -> Path:
-    """The user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "hpcflow", "ingest").absolute()
+        return Path(self.cache).absolute() if self.cache else cache_folder("ingest")
 
 
 def settings_of(

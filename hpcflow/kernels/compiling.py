@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from hpcflow.digests import digest
+from hpcflow.files import OWN, private_cache, write
 
 _lock = threading.Lock()
 _loaded: dict[str, Any] = {}
@@ -40,24 +39,12 @@ def _load(source: str) -> Any:
 
 
 def _stored(source: str) -> Path:
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = private_cache("loops")
     path = folder / f"loop_{digest([source.encode()])}.py"
     if not path.exists():
-        handle, temporary = tempfile.mkstemp(dir=folder)
-        with os.fdopen(handle, "w") as file:
-            file.write("CACHED = True\n" + source)
-        # The first to come keeps it: Numba knows its compiled file by the source's time.
         with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-        Path(temporary).unlink()
+            write(path, "CACHED = True\n" + source, mode=OWN, lasting=False, replace=False)
     return path
-
-
-def cache_folder() -> Path:
-    """Where compiled loops are kept."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "hpcflow" / "loops"
 
 
 def _imported(path: Path) -> ModuleType:

@@ -16,8 +16,9 @@ from typing import Literal
 
 from hpcflow.digests import digest_json
 from hpcflow.errors import HpcflowError, Mismatch, MissingPackage, RunError
+from hpcflow.files import cache_folder
 from hpcflow.models._fitting import fitting
-from hpcflow.models._kept import folder, kept
+from hpcflow.models._kept import kept
 from hpcflow.models.base import Model, Network, loaded, torch_installed
 from hpcflow.regions import Shape
 
@@ -105,14 +106,14 @@ def _load(model: Model, use: Use) -> Network:
 def artefact(model: Model, use: Use) -> Path:
     """The exported or compiled network, made if it is not there."""
     name = _name(model, use)
-    if use.engine == "compile" and not (folder("engines") / name).exists():
+    if use.engine == "compile" and not (cache_folder("engines") / name).exists():
         compiler_installed()
     return kept("engines", name, partial(_make_apart, model, use))
 
 
 def is_kept(model: Model, use: Use) -> bool:
     """Whether the network is exported or compiled already."""
-    return (folder("engines") / _name(model, use)).exists()
+    return (cache_folder("engines") / _name(model, use)).exists()
 
 
 def _name(model: Model, use: Use) -> str:

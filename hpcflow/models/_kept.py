@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-
-def folder(kind: str) -> Path:
-    """Where things of one kind are kept: below ``$XDG_CACHE_HOME/hpcflow``, by default ``~/.cache/hpcflow``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "hpcflow", kind)
+from hpcflow.files import own_file, private_cache
 
 
 def kept(kind: str, name: str, make: Callable[[Path], None]) -> Path:
@@ -24,12 +20,10 @@ def kept(kind: str, name: str, make: Callable[[Path], None]) -> Path:
     make : callable
         Writes the file to the path it is given, which is renamed into place afterwards.
     """
-    path = folder(kind) / name
+    path = private_cache(kind) / name
     if path.exists():
         return path
-    # Compiled programs are kept here too: nobody else may put one in their place.
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (path.parent / f"{name}.lock").open("w") as lock:
+    with open(path.parent / f"{name}.lock", "w", opener=own_file) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
             with tempfile.TemporaryDirectory(dir=path.parent) as scratch:

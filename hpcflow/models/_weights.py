@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
+from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from hpcflow.errors import Mismatch, RunError
-from hpcflow.models._kept import folder
+from hpcflow.files import OWN, cache_folder, private_cache, written
 
 TIMEOUT = 60
 """Seconds that a server may stay silent."""
@@ -55,24 +55,19 @@ def _check(where: str, found: str, expected: str) -> None:
 
 
 def _fetched(url: str, sha256: str, hint: str) -> bytes:
-    kept = folder("weights") / sha256
+    kept = cache_folder("weights") / sha256
     if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        private_cache("weights")
         # Other processes may fetch the same file at the same time: each its own, the last rename wins.
-        with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
-            part = Path(file.name)
-        try:
-            _check(shown(url), _download(url, part, hint), sha256)
-            part.replace(kept)
-        finally:
-            part.unlink(missing_ok=True)
+        with written(kept, mode=OWN, lasting=False) as file:
+            _check(shown(url), _download(url, file, hint), sha256)
     return pinned(str(kept), sha256)
 
 
-def _download(url: str, path: Path, hint: str) -> str:
+def _download(url: str, file: BinaryIO, hint: str) -> str:
     digest = hashlib.sha256()
     try:
-        with urlopen(url, timeout=TIMEOUT) as answer, path.open("wb") as file:  # noqa: S310 (http or https, see above)
+        with urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 (http or https, see above)
             while piece := answer.read(2**20):
                 digest.update(piece)
                 file.write(piece)

@@ -81,7 +81,9 @@ class Draft:
         As `.npy`: its pages are read again from the system's cache, in blocks of any shape. Zarr in
         chunks that suit both sides took twice as long.
         """
-        own = NpyTarget(str(self.run_dir / "stages" / f"{name}.npy"), meta_of(self.flow, name), lasting=False)
+        own = NpyTarget(
+            str(self.run_dir / "stages" / f"{name}.npy"), meta_of(self.flow, name), lasting=False, private=True
+        )
         written = (w.target for w in self.writes if w.node == name and isinstance(w.target, NpyTarget))
         target = next(written, own)
         return replace(self, stored={**self.stored, name: target})

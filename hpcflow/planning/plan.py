@@ -317,7 +317,7 @@ class _Ends:
 def _ends(flow: Flow, run_dir: Path) -> _Ends:
     ends = _Ends(
         {
-            name: NpyTarget(str(run_dir / "stages" / f"{name}.npy"), meta_of(flow, name))
+            name: NpyTarget(str(run_dir / "stages" / f"{name}.npy"), meta_of(flow, name), private=True)
             for name in flow.nodes
             if is_reduction(flow, name)
         }
@@ -354,11 +354,11 @@ def _chunks(target: Target) -> tuple[int, ...]:
 def _staged(name: str, meta: Meta, view: Meta, run_dir: Path, extra: list[Step]) -> Write:
     """A document's input as an array in the run's folder; documents that need the same share it."""
     if view.shape == meta.shape:
-        return Write(name, NpyTarget(str(run_dir / "stages" / f"{name}.npy"), meta))
+        return Write(name, NpyTarget(str(run_dir / "stages" / f"{name}.npy"), meta, private=True))
     step = f"{name}[:{view.shape[0]}]"
     if step not in {one.name for one in extra}:
         extra.append(Step(step, "isel", (name,), {"indexers": {0: f":{view.shape[0]}"}}, view))
-    return Write(step, NpyTarget(str(run_dir / "stages" / f"{name}-{view.shape[0]}.npy"), view))
+    return Write(step, NpyTarget(str(run_dir / "stages" / f"{name}-{view.shape[0]}.npy"), view, private=True))
 
 
 def document_memory(document: Document) -> int:

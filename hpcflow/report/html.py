@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from hpcflow.files import OWN, write
 from hpcflow.report.diagram import svg
 from hpcflow.report.pictures import pictures
-from hpcflow.report.record import HISTORY, PAGE, REPORT, write_whole
+from hpcflow.report.record import HISTORY, PAGE, REPORT
 from hpcflow.secrets import redacted
 from hpcflow.sizes import show_size
 
@@ -63,7 +64,7 @@ def draw(run_dir: Path) -> Path:
     if history.get("run") != report.get("run"):
         history = {}  # of another run
     path = run_dir / PAGE
-    write_whole(path, page(report, {**NOTHING, **history}))
+    write(path, page(report, {**NOTHING, **history}), mode=OWN, lasting=False)
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+from hpcflow.files import OWN, write
 from hpcflow.sizes import show_size
 
 REPORT, HISTORY, PAGE = "report.json", "history.json", "report.html"
@@ -74,18 +74,7 @@ class Report:
     def write(self, run_dir: Path) -> None:
         """Write ``report.json``: whole or not at all."""
         text = json.dumps(self.to_json(), indent=2) + "\n"
-        write_whole(run_dir / REPORT, text, synced=True)
-
-
-def write_whole(path: Path, text: str, *, synced: bool = False) -> None:
-    """Write a file, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        if synced:
-            file.flush()
-            os.fsync(file.fileno())
-    part.replace(path)
+        write(run_dir / REPORT, text, mode=OWN)
 
 
 @cache

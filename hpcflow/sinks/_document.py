@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from hpcflow.errors import Mismatch
+from hpcflow.files import sweep, sync, written
 from hpcflow.meta import Column, Meta
 
 
 @contextmanager
-def published(path: str) -> Iterator[Path]:
+def published(path: str) -> Iterator[BinaryIO]:
     """A file to write to, which gets the name `path` once it is whole and on the disk."""
-    part = Path(path + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield part
-        with part.open("r+b") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    folder = os.open(part.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    sweep(Path(path).parent)
+    with written(path) as file:
+        yield file
+    sync(Path(path).parent)
 
 
 def existing(path: str | None) -> str | None:

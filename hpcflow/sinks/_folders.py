@@ -9,20 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from hpcflow.errors import RunError
-from hpcflow.sinks._parts import PARTIAL, leftovers, store, sync, sync_one
+from hpcflow.files import PARTIAL, mine, sync
+from hpcflow.sinks._parts import leftovers, store, sync_all
 
 _OLD = ".hpcflow-replaced"
 SIGNATURE = "hpcflow"
 """The attribute that says where an array came from."""
 
 
-def cleared(path: str) -> None:
-    """Remove what runs have left unfinished under a name, and see that nothing else is in its way."""
+def cleared(path: str, part: str) -> None:
+    """Remove what runs have left unfinished under a name, see that nothing else is in its way, and make its folder."""
     restored(path)
     _replaceable(Path(path))
     for left in leftovers(path):
         _remove(left)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        Path(part).mkdir()
+    except FileExistsError:
+        raise RunError(f"expected a name that is free, found that `{part}` is taken") from None
 
 
 def taken_over(path: str, part: str, key: str) -> None:
@@ -64,14 +69,14 @@ def published(path: str, part: str, *, fenced: bool) -> None:
     # Under this name no process of this run, or of any other, writes into it any more.
     done = Path(part + "-done") if fenced else Path(part)
     Path(part).rename(done)
-    sync(str(done))
+    sync_all(str(done))
     final = Path(path)
     _replaceable(final)
     old = Path(path + _OLD)
     if final.exists():
         final.rename(old)
     done.rename(final)
-    sync_one(str(final.parent))
+    sync(final.parent)
     _remove(old)
     for left in leftovers(path):
         _remove(left)
@@ -80,7 +85,7 @@ def published(path: str, part: str, *, fenced: bool) -> None:
 def restored(path: str) -> None:
     """Undo a replacement that was cut short between its two renames."""
     old = Path(path + _OLD)
-    if old.is_dir() and _is_ours(old):
+    if mine(old) and _is_ours(old):
         if Path(path).exists():
             shutil.rmtree(old)
         else:

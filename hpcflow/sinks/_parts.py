@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hpcflow.digests import digest_json
+from hpcflow.files import PARTIAL, create, mine, sync, write_all, written
 
 _LEFT = re.compile(r"\.part(-[0-9a-f]{8}-[0-9a-f]{1,12}(-done)?)?")
 _FENCED = "another run has taken its place"
@@ -39,7 +40,8 @@ def leftovers(path: str, key: str | None = None) -> list[Path]:
     with suppress(FileNotFoundError):
         names = (one.name for one in os.scandir(final.parent) if one.name.startswith(final.name + ".part"))
         found = [name for name in names if _LEFT.fullmatch(name.removeprefix(final.name))]
-        return [final.with_name(name) for name in sorted(found) if name.startswith(wanted)]
+        # What somebody else has put there is not taken up, and not removed.
+        return [one for name in sorted(found) if name.startswith(wanted) and mine(one := final.with_name(name))]
     return []
 
 
@@ -54,9 +56,9 @@ def seize(left: Path, own: Path) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            copy = own.with_name(own.name + ".copy")
-            shutil.copyfile(own, copy)
-            copy.replace(own)
+            with written(own, lasting=False) as copy:
+                file.seek(0)
+                shutil.copyfileobj(file, copy, 2**22)
         except OSError:
             return  # a file system without locks: the name alone must do
 
@@ -75,12 +77,11 @@ def store(root: str, name: str, content: memoryview) -> None:
     The folder itself is never made: it is gone when another run has taken its place.
     """
     path = f"{root}/{name}"
-    temporary = f"{path}.{os.getpid()}-{os.urandom(6).hex()}{PARTIAL}"
+    temporary = f"{path}.{os.urandom(8).hex()}{PARTIAL}"
     try:
         handle = _create(root, name, temporary)
         try:
-            while content:
-                content = content[os.write(handle, content) :]
+            write_all(handle, content)
         finally:
             os.close(handle)
         os.rename(temporary, path)  # noqa: PTH104  (a path object for each chunk is a fifth of its cost)
@@ -90,36 +91,23 @@ def store(root: str, name: str, content: memoryview) -> None:
         raise
 
 
-PARTIAL = ".partial"
-
-
 def _create(root: str, name: str, temporary: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with suppress(FileNotFoundError):
-        return os.open(temporary, flags, 0o666)
+        return create(temporary)
     folder = root
     for part in name.split("/")[:-1]:
         folder = f"{folder}/{part}"
         with suppress(FileExistsError):
             os.mkdir(folder)  # noqa: PTH102
-    return os.open(temporary, flags, 0o666)
+    return create(temporary)
 
 
-def sync(root: str) -> None:
+def sync_all(root: str) -> None:
     """Make sure that a folder and all in it are on the disk; torn files are removed."""
     for folder, _, files in os.walk(root):
         for name in files:
             if name.endswith(PARTIAL):
                 Path(folder, name).unlink(missing_ok=True)
             else:
-                sync_one(str(Path(folder, name)))
-        sync_one(folder)
-
-
-def sync_one(path: str) -> None:
-    """Make sure that a file, or a folder's list of names, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+                sync(f"{folder}/{name}")
+        sync(folder)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv as codec
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hpcflow.registry import sink
 from hpcflow.sinks._document import existing
@@ -36,11 +37,12 @@ def csv(*, path: str, labels: str | None = None) -> Table:
 
 
 @contextmanager
-def _writer(path: Path, schema: Any) -> Iterator[Any]:
+def _writer(file: BinaryIO, schema: Any) -> Iterator[Any]:
     from pyarrow.csv import CSVWriter, WriteOptions  # noqa: PLC0415
 
     # Arrow puts quotes around every name; here only where a name needs them.
-    with path.open("w", newline="", encoding="utf-8") as text:
-        codec.writer(text, lineterminator="\n").writerow(schema.names)
-    with path.open("ab") as file, CSVWriter(file, schema, write_options=WriteOptions(include_header=False)) as writer:
+    head = StringIO()
+    codec.writer(head, lineterminator="\n").writerow(schema.names)
+    file.write(head.getvalue().encode())
+    with CSVWriter(file, schema, write_options=WriteOptions(include_header=False)) as writer:
         yield writer

@@ -48,12 +48,12 @@ class Json:
 
     def render(self, columns: Sequence[Column]) -> str | None:
         """Write the document, a few numbers at a time; gives a line to print for each that stands alone."""
-        with published(self.path) as part, part.open("w", encoding="utf-8") as file:
+        with published(self.path) as file:
             for place, column in enumerate(columns):
                 if len(columns) > 1:
-                    file.write(f"{', ' if place else '{'}{codec.dumps(column.name)}: ")
-                file.writelines(_texts(column.array, column.bad))
-            file.write("}\n" if len(columns) > 1 else "\n")
+                    file.write(f"{', ' if place else '{'}{codec.dumps(column.name)}: ".encode())
+                file.writelines(text.encode() for text in _texts(column.array, column.bad))
+            file.write(b"}\n" if len(columns) > 1 else b"\n")
         scalars = [column for column in columns if column.meta.ndim == 0]
         return "\n".join(f"{one.name} = {codec.dumps(nested(np.asarray(one.array)))}" for one in scalars) or None
 

@@ -16,11 +16,12 @@ import xxhash
 
 from hpcflow.digests import buffer, digest
 from hpcflow.errors import Mismatch, RunError
+from hpcflow.files import OWN, SHARED, create, own_file, sync, write_all
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, host
 from hpcflow.regions import Region, Shape, runs, shape_of
 from hpcflow.registry import sink
-from hpcflow.sinks._parts import hold, leftovers, part_of, seize, sync_one
+from hpcflow.sinks._parts import hold, leftovers, part_of, seize
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class NpyTarget:
     lasting: bool = field(default=True, compare=False)
     """Whether it must be on the disk before it has its name; not what one stage leaves for another, whose
     receipts tell what of it a crash has taken."""
+    private: bool = field(default=False, compare=False)
+    """Whether it is the run's own, and nobody else's to read."""
 
     def owned(self, key: str, run: str) -> Self:
         """The same file, written by one run, from a stage with this key."""
@@ -64,11 +67,13 @@ class NpyTarget:
         for left in leftovers(self.path):
             left.unlink(missing_ok=True)
         head = _header(self.meta)
-        with part.open("xb") as file:
-            file.write(head)
-            file.flush()
+        handle = create(part, OWN if self.private else SHARED)
+        try:
+            write_all(handle, head)
             # Sparse: the run has seen that there is room, and filling a file twice takes twice as long.
-            os.ftruncate(file.fileno(), len(head) + self.meta.nbytes)
+            os.ftruncate(handle, len(head) + self.meta.nbytes)
+        finally:
+            os.close(handle)
 
     def adopt(self) -> bool:
         """Take over what a run cut short left; whether a file of this header and size is there now."""
@@ -109,7 +114,7 @@ class NpyTarget:
     @contextmanager
     def open(self) -> Iterator[NpyStream]:
         """Begin with a block, to be written piece by piece, in C order."""
-        with Path(self.part).open("r+b", buffering=0) as file:
+        with open(self.part, "r+b", buffering=0, opener=own_file) as file:
             hold(file.fileno(), self.part)
             yield NpyStream(file.fileno(), self.meta)
 
@@ -119,10 +124,10 @@ class NpyTarget:
         if not part.exists():
             return  # an earlier run has published it
         if self.lasting:
-            sync_one(str(part))
+            sync(part)
         folder = part.replace(self.path).parent
         if self.lasting:
-            sync_one(str(folder))
+            sync(folder)
         for left in leftovers(self.path):
             left.unlink(missing_ok=True)
 
@@ -135,7 +140,7 @@ class NpyTarget:
     def restore(self) -> None:
         """Write the header, and set the file's size, as they were."""
         head = _header(self.meta)
-        with Path(self.path).open("r+b") as file:
+        with open(self.path, "r+b", opener=own_file) as file:
             file.write(head)
             file.truncate(len(head) + self.meta.nbytes)
             file.flush()

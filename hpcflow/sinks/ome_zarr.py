@@ -120,7 +120,7 @@ class OmeZarrTarget:
 
     def create(self) -> None:
         """Write the metadata, in place of whatever an earlier run left unfinished."""
-        cleared(self.path)
+        cleared(self.path, self.part)
         for number, level in enumerate(self.levels):
             level.create(f"{self.part}/{number}")
         store(self.part, "zarr.json", self._document())

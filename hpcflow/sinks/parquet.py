@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hpcflow.registry import sink
 from hpcflow.sinks._document import existing
@@ -32,7 +32,7 @@ def parquet(*, path: str, labels: str | None = None) -> Table:
     return Table(str(Path(path).absolute()), existing(labels), _writer)
 
 
-def _writer(path: Path, schema: Any) -> Any:
+def _writer(file: BinaryIO, schema: Any) -> Any:
     from pyarrow.parquet import ParquetWriter  # noqa: PLC0415
 
-    return ParquetWriter(path, schema, compression="zstd")
+    return ParquetWriter(file, schema, compression="zstd")

@@ -77,7 +77,7 @@ class Png:
         else:
             height, width = picture.meta.shape[:2]
             size, channels, strips = (width, height), prod(picture.meta.shape[2:]), _draw.image(picture.array)
-        with published(self.path) as part, part.open("wb") as file:
+        with published(self.path) as file:
             scanlines.write(file, size, channels, strips)
 
 

@@ -61,7 +61,7 @@ class ZarrTarget:
 
     def create(self) -> None:
         """Write the metadata, in place of whatever an earlier run left unfinished."""
-        cleared(self.path)
+        cleared(self.path, self.part)
         self.layout.create(self.part)
 
     def adopt(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from hpcflow.files import written
 from hpcflow.namespace import Array
 from hpcflow.sampling import pixels
 from hpcflow.viewing.look import CELL, ArrayView, TableView, TextView, View
@@ -148,6 +148,5 @@ def save(view: ArrayView, path: str) -> None:
         pen.rectangle((left, top + TALL * (1 - share), left + step - 2, top + TALL), "#4477aa")
     for number, line in enumerate(lines):
         pen.text((MARGIN, top + TALL + MARGIN + 20 * number), line, "black", font)
-    part = Path(path + ".part")
-    paper.save(part, "PNG")
-    part.replace(path)
+    with written(path, lasting=False) as file:
+        paper.save(file, "PNG")

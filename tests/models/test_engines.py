@@ -11,11 +11,12 @@ import pytest
 
 import hpcflow
 from hpcflow.errors import Mismatch, MissingPackage, RunError
+from hpcflow.files import cache_folder as folder
 from hpcflow.meta import Meta
 from hpcflow.models import _engines
 from hpcflow.models._archive import Archive
 from hpcflow.models._engines import Use, artefact, network
-from hpcflow.models._kept import folder, kept
+from hpcflow.models._kept import kept
 from hpcflow.ops import _networks
 from hpcflow.ops._networks import alike, ready
 from hpcflow.ops.infer import infer

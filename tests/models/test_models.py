@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from hpcflow.errors import Mismatch, MissingPackage, RunError
+from hpcflow.files import cache_folder as folder
 from hpcflow.meta import Meta
 from hpcflow.models import _weights, base
-from hpcflow.models._kept import folder
 from hpcflow.models.base import Classifier, Model, loaded
 from hpcflow.models.efficientnet_lite0 import efficientnet_lite0
 from hpcflow.models.resnet18 import SHA256, URL, resnet18
