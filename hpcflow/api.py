@@ -93,15 +93,18 @@ def _loaded(flow: Flow | str | os.PathLike[str], params: Mapping[str, Any] | Non
     return flow if isinstance(flow, Flow) else load(flow, params)
 
 
-def _plan(flow: Flow, where: Profile, run_dir: str | os.PathLike[str] | None) -> Plan:
+def _plan(flow: Flow, where: Profile, given: str | os.PathLike[str] | None) -> Plan:
+    run_dir = Path(given) if given is not None else Path("runs") / flow.name
+    if run_dir.exists() and not run_dir.is_dir():
+        raise Mismatch(f"expected a folder for the run, found a file at `{run_dir}`", parameter="run-dir")
     return make_plan(
         flow,
-        run_dir=Path(run_dir) if run_dir is not None else Path("runs") / flow.name,
+        run_dir=run_dir,
         workers=where.workers,
         threads=where.threads,
         processes=where.kind not in SINGLE,
         elsewhere=where.elsewhere,
-        budget=where.memory or _budget(flow, where, Path(run_dir or Path("runs") / flow.name)),
+        budget=where.memory or _budget(flow, where, run_dir),
         gpu=_gpu(where),
     )
 
@@ -242,7 +245,13 @@ def _reporting(record: Record, told: Progress) -> Iterator[None]:
         last_words.remove(stopped)
 
 
-def verify(output: str | os.PathLike[str], *, repair: bool = False, progress: Progress | None = None) -> Verdict:
+def verify(
+    output: str | os.PathLike[str],
+    *,
+    repair: bool = False,
+    params: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Verdict:
     """Hold an output against its manifest and its receipts, byte for byte.
 
     Parameters
@@ -251,6 +260,8 @@ def verify(output: str | os.PathLike[str], *, repair: bool = False, progress: Pr
         What a run has written: a Zarr array, a `.npy` file, a table.
     repair : bool
         Compute what is damaged again, from the flow as the run has kept it.
+    params : mapping, optional
+        Those of the flow's parameters that the run has not kept, being secret.
     progress : Progress, optional
         Is told what a repair does.
 
@@ -279,7 +290,7 @@ def verify(output: str | os.PathLike[str], *, repair: bool = False, progress: Pr
     kept = recall(found.manifest)
     with chdir(kept.directory):
         run(
-            kept.flow(),
+            kept.flow(params or {}),
             cluster=kept.cluster,
             workers=kept.workers,
             threads=kept.threads,

@@ -347,8 +347,8 @@ def test_what_is_no_report_is_refused(folder, content):
 def test_a_file_in_place_of_a_run_s_folder_is_named(folder, terminate):
     Path("taken").write_text("mine")
     result = call("run", "tiny.yaml", "--cluster", "synchronous", "--run-dir", "taken")
-    assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1] == "error: could not write to `taken`: File exists"
+    assert result.exit_code == 2
+    assert result.stderr == "error: --run-dir: expected a folder for the run, found a file at `taken`\n"
     shown = call("report", "taken")
     assert shown.exit_code == 2
     assert shown.stderr == "error: expected the directory of a run, found no `taken/report.json`\n"

@@ -83,12 +83,16 @@ def parse_params(given: list[str] | None) -> dict[str, Any]:
 
 
 def warn(warnings: tuple[Fault, ...]) -> None:
+    from hpcflow.secrets import redact  # noqa: PLC0415
+
     for fault in warnings:
-        typer.echo(str(fault), err=True)
+        typer.echo(redact(str(fault)), err=True)
 
 
 def print_json(document: Any) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    from hpcflow.secrets import redacted  # noqa: PLC0415
+
+    typer.echo(json.dumps(redacted(document), indent=2, ensure_ascii=False))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hpcflow.cli._shared import FAILED, Debug, Directory, Json, app, errors, print_json, work_in
+from hpcflow.cli._shared import FAILED, Debug, Directory, Json, Params, app, errors, parse_params, print_json, work_in
 
 
 @app.command()
@@ -14,6 +14,7 @@ def verify(
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="What a run has written, such as out/edges.zarr.")],
     *,
     repair: Annotated[bool, typer.Option("--repair", help="Compute what is damaged again.")] = False,
+    param: Params = None,
     directory: Directory = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -23,7 +24,7 @@ def verify(
         work_in(directory)
         from hpcflow import api  # noqa: PLC0415
 
-        found = api.verify(output, repair=repair)
+        found = api.verify(output, repair=repair, params=parse_params(param))
         if as_json:
             print_json(found.to_json())
         else:

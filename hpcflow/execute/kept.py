@@ -1,30 +1,37 @@
 """What a run keeps of itself in its folder, so that its outputs can be repaired by name alone.
 
 ``flow.yaml`` is the flow as it was read, ``run.json`` its parameters and where it ran. A value
-from the environment stands there as ``${env:NAME}``, as in the flow; a password within a URL is
-struck out, and the flow's own file is then needed again.
+from the environment stands there as ``${env:NAME}``, as in the flow; other credentials are struck out,
+and must be given again: by the flow's own file, or as parameters.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hpcflow.digests import digest_json
-from hpcflow.errors import RunError
+from hpcflow.errors import FlowError, RunError
 from hpcflow.files import OWN, mine, private, sweep, write
 from hpcflow.planning.plan import Plan
-from hpcflow.secrets import redact
-from hpcflow.spec.flow import Flow
+from hpcflow.secrets import STRUCK, redact, redacted
+from hpcflow.spec.flow import Flow, Node, Sink
 from hpcflow.spec.validate import load, loads
 
 
 def flow_key(flow: Flow) -> str:
-    """Tells whether a flow, with its parameters, is the one that a run had."""
-    return digest_json([flow.text, dict(flow.params)])
+    """Tells whether a flow, with its parameters, is the one that a run had; credentials aside, which may change."""
+    return digest_json([redact(flow.text), _shown(flow)])
+
+
+def _shown(flow: Flow) -> dict[str, Any]:
+    """A flow's parameters as JSON values without credentials."""
+    shown: dict[str, Any] = redacted(json.loads(json.dumps(dict(flow.params), default=str)), options=True)
+    return shown
 
 
 def remember(plan: Plan, where: Mapping[str, Any]) -> None:
@@ -36,7 +43,7 @@ def remember(plan: Plan, where: Mapping[str, Any]) -> None:
         "file": str(Path(flow.file).absolute()),
         "directory": str(Path.cwd()),
         "key": flow_key(flow),
-        "params": json.loads(redact(json.dumps(dict(flow.params), default=str))),
+        "params": _shown(flow),
         "budget": plan.budget,
         **where,
     }
@@ -87,26 +94,62 @@ class Kept:
     threads: int
     max_bad: float
 
-    def flow(self) -> Flow:
+    def flow(self, given: Mapping[str, Any]) -> Flow:
         """The flow with the parameters that the run had.
+
+        Parameters
+        ----------
+        given : mapping
+            Parameters that are not kept, being secret.
 
         Raises
         ------
         RunError
-            Where neither the copy nor the flow's own file is what was run.
+            Where some are still missing, or neither the copy nor the flow's own file is what was run.
         """
-        flow = loads(self.text, self.place, self.params)
-        if flow_key(flow) == self.key:
-            # Its outputs say where they came from: the flow's own file, not this copy.
-            return replace(flow, file=self.file)
-        if Path(self.file).exists():
-            flow = load(self.file)
+        params = {name: value for name, value in {**self.params, **given}.items() if name in given or not _lacks(value)}
+        struck = sorted(self.params.keys() - params.keys())
+        if not struck and self._is_whole(params):
+            flow = loads(self.text, self.place, params)
             if flow_key(flow) == self.key:
-                return flow
+                # Its outputs say where they came from: the flow's own file, not this copy.
+                return replace(flow, file=self.file)
+        own = self._own_file(params)
+        if own is not None and flow_key(own) == self.key:
+            return load(self.file, params)
+        if struck:
+            # The file may have some of them; in vain, where others were given on the command line.
+            missing = [name for name in struck if own is None or not _lacks(_shown(own).get(name))] or struck
+            names = ", ".join(f"`{name}`" for name in missing)
+            options = " ".join(f"-p {name}=…" for name in missing)
+            raise RunError(
+                f"expected the values of {names}, which are secret and so not kept, found none\n"
+                f"  hint: hpcflow verify OUTPUT --repair {options}"
+            )
         raise RunError(
-            f"expected in `{self.place}` the flow that was run, found another\n"
+            f"expected in `{self.place}` the flow that was run, found another, or one without credentials\n"
             f"  hint: run `{self.file}` again with the parameters it had; what is sound is not computed again"
         )
+
+    def _is_whole(self, params: Mapping[str, Any]) -> bool:
+        """Whether nothing that a source or a sink needs was struck out of the text."""
+        try:
+            flow = loads(self.text, self.place, params, missing_ok=True)
+        except FlowError:
+            return False
+        nodes: list[Node | Sink] = [*flow.nodes.values(), *flow.sinks.values()]
+        return not any(_lacks(dict(node.params)) for node in nodes)
+
+    def _own_file(self, params: Mapping[str, Any]) -> Flow | None:
+        """The flow's own file as it is now, without a look at what it reads; `None` where it is none any more."""
+        with suppress(FlowError):
+            return load(self.file, params, missing_ok=True)
+        return None
+
+
+def _lacks(value: Any) -> bool:
+    """Whether something was struck out of a value."""
+    return STRUCK in json.dumps(value, default=str)
 
 
 def kept(run_dir: str | Path) -> dict[str, Any]:

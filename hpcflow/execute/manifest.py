@@ -24,6 +24,7 @@ from hpcflow.planning.plan import Plan
 from hpcflow.planning.stages import Stage
 from hpcflow.regions import Region, block_region, grid, unravel, whole
 from hpcflow.registry import function
+from hpcflow.secrets import redacted
 
 VERSION = 1
 
@@ -89,7 +90,7 @@ def publish(plan: Plan, done: Sequence[Done], said: Mapping[str, Any]) -> None:
             (target,) = [write.target for write in one.stage.writes if write.target.path == place]
             body |= {
                 "files": target.documents(),
-                "array": {**_array(target.meta), "sink": sink.use, "params": dict(sink.params)},
+                "array": {**_array(target.meta), "sink": sink.use, "params": redacted(dict(sink.params), options=True)},
                 "blocks": {
                     "domain": list(one.stage.domain),
                     "block": list(one.stage.block),

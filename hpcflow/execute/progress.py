@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from hpcflow.report.pace import Expected
+from hpcflow.secrets import redact
 
 
 class Progress(Protocol):
@@ -77,6 +78,7 @@ class Noting:
 
     def note(self, text: str) -> None:
         """Keep it, and pass it on."""
+        text = redact(text)
         self._noted(text)
         self._told.note(text)
 

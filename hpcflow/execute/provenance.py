@@ -35,8 +35,8 @@ def provenance(plan: Plan) -> dict[str, Any]:
         "versions": versions(),
         "commit": commit(Path(flow.file).absolute().parent),
     }
-    made: dict[str, Any] = json.loads(json.dumps(redacted(said), sort_keys=True, default=str))
-    return made
+    made: dict[str, Any] = redacted(json.loads(json.dumps(said, sort_keys=True, default=str)))
+    return {**made, "params": redacted(made["params"], options=True)}
 
 
 def _input(node: Node) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def opened(url: str, options: str) -> tuple[Any, str]:
     """The file system behind a URL, and the path on it."""
     import fsspec  # noqa: PLC0415  (only where it is used)
 
-    system, path = fsspec.core.url_to_fs(url, **reveal(json.loads(options)))
+    system, path = fsspec.core.url_to_fs(url, **reveal(json.loads(options), options=True))
     return system, path
 
 

@@ -8,14 +8,9 @@ from os.path import splitext
 from urllib.parse import unquote, urlsplit
 
 from hpcflow.ingest.kinds import stem
-from hpcflow.secrets import REFERENCE, redact
+from hpcflow.secrets import STRUCK, redact
 
-SECRET = re.compile(
-    r"(?i)([?&;](?:x-(?:amz|goog)-(?:signature|credential|security-token)|awsaccesskeyid|signature|sig|"
-    r"(?:[a-z0-9_.-]*[_-])?(?:token|secret|password|passwd|pwd|apikey|key|auth|code))=)([^&;#]*)"
-)
-"""Query parameters that grant access, and their values."""
-HIDDEN = "***"
+HIDDEN = STRUCK
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 WEB = ("http", "https")
 UNDECODED = re.compile("[\udc80-\udcff]")
@@ -44,22 +39,10 @@ def scheme(url: str) -> str:
 
 def shown(url: str) -> str:
     """The URL without what grants access: passwords, tokens, signatures; references to them stay."""
-    head, _, rest = url.partition("://")
-    place, slash, path = rest.partition("/")
-    user, at, host = place.rpartition("@")
-    if at and REFERENCE.sub("", user).strip(":"):
-        # A name before a reference is as harmless as the reference.
-        name, colon, word = user.partition(":")
-        user = f"{name}:{word}" if colon and not REFERENCE.sub("", word) else HIDDEN
-
-    def hide(match: re.Match[str]) -> str:
-        return match[0] if match[2] and not REFERENCE.sub("", match[2]) else match[1] + HIDDEN
-
-    # In two parts: `redact` would strike a reference before the `@` too, and a retry needs it.
-    text = f"{head}://{redact(user)}{at}{redact(host + SECRET.sub(hide, slash + path))}" if _ else redact(url)
+    text = redact(url)
     # What was no UTF-8 in a list is written as it is sent.
     text = UNDECODED.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", text)
-    if not _ and len(text) > LONGEST_PATH:  # a picture as `data:`, perhaps
+    if not is_url(text) and len(text) > LONGEST_PATH:  # a picture as `data:`, perhaps
         text = f"{text[:LONGEST_NAME]}… ({len(text):,} characters)"
     return text.encode("utf-8", "replace").decode()
 

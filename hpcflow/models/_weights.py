@@ -6,11 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.files import OWN, cache_folder, private_cache, written
+from hpcflow.secrets import redact
 
 TIMEOUT = 60
 """Seconds that a server may stay silent."""
@@ -60,7 +60,7 @@ def _fetched(url: str, sha256: str, hint: str) -> bytes:
         private_cache("weights")
         # Other processes may fetch the same file at the same time: each its own, the last rename wins.
         with written(kept, mode=OWN, lasting=False) as file:
-            _check(shown(url), _download(url, file, hint), sha256)
+            _check(redact(url), _download(url, file, hint), sha256)
     return pinned(str(kept), sha256)
 
 
@@ -74,15 +74,9 @@ def _download(url: str, file: BinaryIO, hint: str) -> str:
     except (OSError, ValueError) as error:
         if isinstance(error, HTTPError):
             error.close()  # it is the server's answer too, with its connection
-        raise RunError(_advice(f"could not fetch `{shown(url)}`: {error}", hint)) from error
+        raise RunError(_advice(f"could not fetch `{redact(url)}`: {error}", hint)) from error
     return digest.hexdigest()
 
 
 def _advice(message: str, hint: str) -> str:
     return f"{message}\n  hint: {hint}" if hint else message
-
-
-def shown(url: str) -> str:
-    """The URL without what may be secret in it: a password, a token."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{parts.path}"

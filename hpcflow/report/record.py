@@ -11,6 +11,7 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from hpcflow.files import OWN, write
+from hpcflow.secrets import redacted
 from hpcflow.sizes import show_size
 
 REPORT, HISTORY, PAGE = "report.json", "history.json", "report.html"
@@ -73,7 +74,7 @@ class Report:
 
     def write(self, run_dir: Path) -> None:
         """Write ``report.json``: whole or not at all."""
-        text = json.dumps(self.to_json(), indent=2) + "\n"
+        text = json.dumps(redacted(self.to_json()), indent=2) + "\n"
         write(run_dir / REPORT, text, mode=OWN)
 
 

@@ -200,7 +200,7 @@ def _store(library: Any, path: str, options: str) -> Any:
     """The folder, or a store of fsspec's: which URLs `zarr.open` itself takes options for differs by release."""
     if "://" not in path:
         return path
-    given: dict[str, Any] = reveal(json.loads(options))
+    given: dict[str, Any] = reveal(json.loads(options), options=True)
     if scheme(path) in WEB:
         from hpcflow.ingest.chunks import client_for  # noqa: PLC0415  (aiohttp: only where something is fetched)
 

@@ -67,6 +67,15 @@ class Table:
 Value = Leaf | Items | Table
 
 
+def as_plain(value: Value | None) -> Any:
+    """The value without places."""
+    if isinstance(value, Table):
+        return {key: as_plain(one) for key, one in value.values.items()}
+    if isinstance(value, Items):
+        return [as_plain(one) for one in value.values]
+    return value.value if value is not None else None
+
+
 def decode(data: bytes, file: str, faults: Faults) -> str | None:
     """The text of a file's bytes; `None` where it is none."""
     if len(data) > MOST_BYTES:

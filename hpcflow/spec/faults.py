@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 
 from hpcflow.errors import Fault, FlowError, Location
@@ -12,6 +13,14 @@ MOST = 200
 """How many faults are reported; nobody reads more, and a hostile file must not fill a disk."""
 COMPARISONS = 20_000
 """How many names are compared for suggestions, all told."""
+
+
+def _redacted(place: Location) -> Location:
+    """The place with credentials struck out of its line; the column still points at what it pointed at."""
+    text = redact(place.text)
+    if text == place.text:
+        return place
+    return replace(place, text=text, column=len(redact(place.text[: place.column - 1])) + 1)
 
 
 class Faults:
@@ -25,11 +34,11 @@ class Faults:
 
     def error(self, location: Location, message: str, hint: str = "") -> None:
         """Something that must be changed."""
-        self._add(Fault(location, redact(message), redact(hint)))
+        self._add(Fault(_redacted(location), redact(message), redact(hint)))
 
     def warning(self, location: Location, message: str, hint: str = "") -> None:
         """Something that is probably not meant."""
-        self._add(Fault(location, redact(message), redact(hint), severity="warning"))
+        self._add(Fault(_redacted(location), redact(message), redact(hint), severity="warning"))
 
     def _add(self, fault: Fault) -> None:
         if self.full:

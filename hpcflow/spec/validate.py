@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hpcflow.errors import FlowError, Location
+from hpcflow.secrets import conceal
 from hpcflow.spec.bind import Bound, bind, connect, order
 from hpcflow.spec.check import Checked, check_paths
 from hpcflow.spec.declare import SECTIONS, Declaration, declare
-from hpcflow.spec.document import MOST_BYTES, Leaf, Table, decode, parse
+from hpcflow.spec.document import MOST_BYTES, Leaf, Table, as_plain, decode, parse
 from hpcflow.spec.faults import Faults
 from hpcflow.spec.flow import Flow, Node, Sink
 from hpcflow.spec.params import Params, read_params
@@ -69,6 +70,7 @@ def _checked(text: str, file: str, overrides: Mapping[str, Any], faults: Faults,
             shown = "an empty file" if empty else "no mapping"
             faults.error(place, f"expected a flow, found {shown}", f"it starts with `flow: NAME`, then {_sections()}")
         raise FlowError(*faults.sorted())
+    _conceal(root, overrides)
     params = read_params(root.values.get("params"), overrides, faults)
     declared = declare(root, params, faults)
     checked = Checked(params, faults, missing_ok)
@@ -86,6 +88,15 @@ def _checked(text: str, file: str, overrides: Mapping[str, Any], faults: Faults,
         block=declared.block,
         warnings=faults.sorted(),
     )
+
+
+def _conceal(root: Table, overrides: Mapping[str, Any]) -> None:
+    """Note what is secret in a flow before anything is said of it."""
+    conceal(overrides)
+    conceal(as_plain(root.values.get("params")))
+    for section in ("sources", "sinks"):
+        nodes = as_plain(root.values.get(section))
+        conceal(list(nodes.values()) if isinstance(nodes, dict) else None)  # their names are no parameters
 
 
 def _sections() -> str:

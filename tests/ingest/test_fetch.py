@@ -321,9 +321,9 @@ def test_a_list_from_elsewhere_may_name_its_own_host_alone(get, tmp_path, monkey
 def test_only_what_a_fetch_has_left_is_cleared_away(get, server, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".film.part").touch()
-    (tmp_path / "out" / ".hpcflow-abc.part").touch()
+    (tmp_path / "out" / ".hpcflow-abc.partial").touch()
     get([server.url("ok/clear.bin")])
-    assert [path.name for path in (tmp_path / "out").glob(".*.part")] == [".film.part"]
+    assert [path.name for path in (tmp_path / "out").glob(".*.part*")] == [".film.part"]
 
 
 def test_a_folder_belongs_to_one_fetch(get, server, tmp_path):
