@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -65,6 +65,7 @@ class Op:
     base: Callable[..., int] | int = 0
     prepare: Callable[..., Any] | None = None
     identity: Callable[..., Any] | None = None
+    doubts: Callable[..., Iterable[Mismatch]] | None = None
     stencil: bool = False
     version: int = 1
 
@@ -109,6 +110,10 @@ class Op:
         else:
             made = broadcast(metas, self._sampled_dtype(metas, params))
         return replace(made, items=None if self.is_reduction else self._items(made, metas, params))
+
+    def doubtful(self, metas: Sequence[Meta], params: Mapping[str, Any]) -> list[Mismatch]:
+        """What is allowed, and hardly meant."""
+        return [] if self.doubts is None else list(call(self.doubts, metas, params))
 
     def _sampled_dtype(self, metas: Sequence[Meta], params: Mapping[str, Any]) -> np.dtype[Any]:
         try:

@@ -8,12 +8,13 @@ flow names it. The decorators return the function untouched; what they attach is
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, TypeVar
 
+from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.operation import Op, Partial, Reach
@@ -46,6 +47,7 @@ def op(
     base: Callable[..., int] | int = 0,
     prepare: Callable[..., Any] | None = None,
     identity: Callable[..., Any] | None = None,
+    doubts: Callable[..., Iterable[Mismatch]] | None = None,
     stencil: bool = False,
     version: int = 1,
 ) -> Callable[[F], F]:
@@ -92,6 +94,8 @@ def op(
         returns as `prepared`, and it is part of every block's key.
     identity : callable, optional
         ``(**params) -> JSON values`` of what else the result depends on: a file's digest.
+    doubts : callable, optional
+        ``(*metas, **params) -> Mismatch…`` that a flow is warned of: what is allowed and hardly meant.
     stencil : bool
         Whether an op with `depth` is, for some parameters, one call of `kernels.planes.separable`,
         and so can be part of a compiled loop.
@@ -100,7 +104,7 @@ def op(
     """
     names = {"depth": depth, "whole": whole, "reaches": reach, "makes": meta, "inputs": inputs}
     costs = {"tile": tile, "scratch": scratch, "work": work, "base": base}
-    rest = {"prepare": prepare, "identity": identity, "stencil": stencil, "version": version}
+    rest = {"prepare": prepare, "identity": identity, "doubts": doubts, "stencil": stencil, "version": version}
     return _declare("ops", {**names, **costs, **rest})
 
 
@@ -110,6 +114,7 @@ def reduction(
     finalize: Callable[..., Array],
     meta: Callable[..., Meta],
     scratch: Callable[..., float] | float = 1.0,
+    doubts: Callable[..., Iterable[Mismatch]] | None = None,
     version: int = 1,
 ) -> Callable[[F], F]:
     """Declare a reduction: the function turns one piece into a partial, a tuple of arrays.
@@ -123,14 +128,14 @@ def reduction(
         (the runner drops them unless `keepdims`).
     meta : callable
         ``(meta, **params) -> Meta`` of the result.
-    scratch, version
+    scratch, doubts, version
         As for `op`.
 
     The function may take `region` (where the piece lies) and `metas` (of the whole input) for
     what depends on the position. Its `axis` is always a tuple of numbers.
     """
     names = {"combine": combine, "finalize": finalize, "makes": meta}
-    return _declare("ops", {**names, "scratch": scratch, "version": version})
+    return _declare("ops", {**names, "scratch": scratch, "doubts": doubts, "version": version})
 
 
 def source(function: F) -> F:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from hpcflow.expectations import Says
 from hpcflow.kernels import fourier, planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
+from hpcflow.ops import _wraps as wraps
 from hpcflow.ops._windows import (
     boundaries,
     check_lengths,
@@ -106,6 +107,11 @@ def convolved(meta: Meta, *, weights: list[Any], mode: str, origin: Any, axes: t
     sizes = kernel("weights", weights, axes, meta.ndim).shape
     windows = [window(n, o)[::-1] for n, o in zip(sizes, origins(origin, sizes, axes), strict=True)]
     return halo(windows, boundaries(mode, axes, meta.ndim))
+
+
+def doubts(meta: Meta, *, weights: list[Any]) -> Iterator[Mismatch]:
+    """Sums of small or unsigned integers."""
+    return wraps.weighted(meta.dtype, weights, "the sum of elements times `weights`")
 
 
 def scratch(meta: Meta) -> float:

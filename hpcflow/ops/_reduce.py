@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -12,6 +13,7 @@ from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace
 from hpcflow.operation import Partial
+from hpcflow.ops._wraps import limits, wrapping
 from hpcflow.regions import Shape
 
 
@@ -80,6 +82,13 @@ def adding(meta: Meta, *, dtype: str | None, skipna: bool) -> float:
     """Scratch of `added`: floats as integers, where the result is to hold those, and NaN left out."""
     rounded = 3.0 if dtype and meta.dtype.kind == "f" and np.dtype(dtype).kind in "iu" else 0.0
     return rounded + skipping(meta, skipna=skipna)
+
+
+def doubts(meta: Meta, *, axis: tuple[int, ...], dtype: str | None) -> Iterator[Mismatch]:
+    """Sums in a dtype of small integers."""
+    if dtype and np.dtype(dtype).kind in "iu" and meta.dtype.kind in "biu":
+        (low, high), n = limits(meta.dtype), elements(meta, axis)
+        yield from wrapping(np.dtype(dtype), low * n, high * n, "the sum")
 
 
 def real(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from hpcflow.namespace import Array, Namespace
-from hpcflow.ops._kernels import Kernel, convolved, result, scratch, weighted
+from hpcflow.ops._kernels import Kernel, convolved, doubts, result, scratch, weighted
 from hpcflow.parameters import Axes, Boundary, PerAxis
 from hpcflow.registry import op
 
 
-@op(depth=convolved, meta=result, scratch=scratch, work=30)
+@op(depth=convolved, meta=result, scratch=scratch, work=30, doubts=doubts)
 def convolve(
     x: Array,
     /,

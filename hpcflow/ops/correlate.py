@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from hpcflow.namespace import Array, Namespace
-from hpcflow.ops._kernels import Kernel, correlated, result, scratch, weighted
+from hpcflow.ops._kernels import Kernel, correlated, doubts, result, scratch, weighted
 from hpcflow.parameters import Axes, Boundary, PerAxis
 from hpcflow.registry import op
 
 
-@op(depth=correlated, meta=result, scratch=scratch, work=30)
+@op(depth=correlated, meta=result, scratch=scratch, work=30, doubts=doubts)
 def correlate(
     x: Array,
     /,

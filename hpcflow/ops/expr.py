@@ -23,6 +23,7 @@ from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace
 from hpcflow.ops._functions import ALIASES, CASTS, ELSEWHERE, FUNCTIONS
+from hpcflow.ops._wraps import Reader as Wraps
 from hpcflow.registry import op
 
 LENGTH = 4000
@@ -134,7 +135,34 @@ def scratch(*metas: Meta, expr: str) -> float:
     return compiled(expr).temporaries * itemsize * size / inputs if inputs else 0.0
 
 
-@op(inputs=names_in, scratch=scratch)
+def doubts(*metas: Meta, expr: str) -> list[Mismatch]:
+    """Parts of the formula that small or unsigned integers may leave their range in, and what to write."""
+    reader = _Reader(expr.strip())
+    names = _named(compiled(expr), len(metas))
+    nodes = {name: np.ones(1, meta.dtype) for name, meta in zip(names, metas, strict=True)}
+    wraps = Wraps(reader.text, CONSTANTS | nodes, _on_samples)
+    with np.errstate(all="ignore"):
+        wraps.read(reader.parse())
+    return wraps.found
+
+
+def _on_samples(kind: Any) -> Callable[..., Any]:
+    if kind in CASTS:
+        return lambda value: _converted(value, kind, np)
+    function: Any = getattr(np, ALIASES.get(kind, kind)) if isinstance(kind, str) else {**_BINARY, **_UNARY}[kind]
+    return function  # type: ignore[no-any-return]
+
+
+def _named(formula: Compiled, count: int) -> tuple[str, ...]:
+    """The names that stand for nodes, if there are so many of them."""
+    names = formula.names
+    if count < len(names):
+        names = tuple(name for name in names if name not in CONSTANTS)
+    assert count == len(names), f"expected {count} arrays, found {len(names)}"
+    return names
+
+
+@op(inputs=names_in, scratch=scratch, doubts=doubts)
 def expr(*arrays: Array, expr: str, xp: Namespace) -> Array:
     """Compute a formula over nodes, element by element, as NumPy would.
 
@@ -155,10 +183,7 @@ def expr(*arrays: Array, expr: str, xp: Namespace) -> Array:
     energy: {op: expr, expr: "sqrt(gx**2 + gy**2)"}
     """
     formula = compiled(expr)
-    names: tuple[str, ...] = formula.names
-    if len(arrays) < len(names):
-        names = tuple(name for name in names if name not in CONSTANTS)
-    assert len(arrays) == len(names), f"expected {len(names)} arrays, found {len(arrays)}"
+    names = _named(formula, len(arrays))
     try:
         # What NumPy warns of shows in the result, as inf or nan.
         with np.errstate(all="ignore"):

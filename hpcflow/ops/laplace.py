@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from hpcflow.errors import Mismatch
 from hpcflow.kernels import planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
 from hpcflow.ops._windows import boundaries, check_lengths, filtered, filtering, halo, native, swapped
+from hpcflow.ops._wraps import weighted
 from hpcflow.parameters import Axes, Boundary, PerAxis
 from hpcflow.regions import Depth
 from hpcflow.registry import op
@@ -30,7 +33,12 @@ def scratch(meta: Meta, *, axes: tuple[int, ...]) -> float:
     return swapped(meta) + (len(axes) > 1)
 
 
-@op(depth=depth, meta=result, scratch=scratch, work=filtering)
+def doubts(meta: Meta, *, axes: tuple[int, ...]) -> Iterator[Mismatch]:
+    """Differences of small or unsigned integers."""
+    return weighted(meta.dtype, [*[1] * (2 * len(axes)), -2 * len(axes)], "`laplace`")
+
+
+@op(depth=depth, meta=result, scratch=scratch, work=filtering, doubts=doubts)
 def laplace(
     x: Array, /, *, mode: PerAxis[Boundary] = "reflect", cval: float = 0.0, axes: Axes = None, xp: Namespace
 ) -> Array:

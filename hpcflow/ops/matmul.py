@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +12,7 @@ from hpcflow.clusters._limits import capped
 from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace
+from hpcflow.ops._wraps import limits, wrapping
 from hpcflow.regions import Region
 from hpcflow.registry import Reach, op
 
@@ -59,7 +60,15 @@ def work(meta: Meta, *, metas: Sequence[Meta]) -> float:
     return metas[0].shape[-1] * MULTIPLIED.get(meta.dtype.char, UNAIDED)
 
 
-@op(reach=reach, meta=result, scratch=0, work=work, tile=False)
+def doubts(a: Meta, b: Meta) -> Iterator[Mismatch]:
+    """Sums of products of small integers."""
+    dtype = _dtype(a, b)
+    if dtype.kind in "iu":
+        most = max(map(abs, limits(dtype))) ** 2 * a.shape[-1]
+        yield from wrapping(dtype, min(limits(dtype)), most, "`matmul`")
+
+
+@op(reach=reach, meta=result, scratch=0, work=work, tile=False, doubts=doubts)
 def matmul(a: Array, b: Array, /, *, cores: int, xp: Namespace) -> Array:
     """Multiply two matrices, as `numpy.matmul`: sums over the first's columns and the second's rows.
 

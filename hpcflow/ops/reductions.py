@@ -18,6 +18,7 @@ from hpcflow.ops._reduce import (
     added,
     adding,
     count_of,
+    doubts,
     either,
     elements,
     float_dtype,
@@ -60,7 +61,7 @@ def as_summed(partial: Partial, *, metas: list[Meta], dtype: str | None) -> Arra
         return partial[0].astype(summed_dtype(metas[0].dtype, dtype))
 
 
-@reduction(combine=add, finalize=as_summed, meta=summed, scratch=adding, version=2)
+@reduction(combine=add, finalize=as_summed, meta=summed, scratch=adding, doubts=doubts, version=2)
 def sum(
     x: Array,
     /,
@@ -137,7 +138,7 @@ def divide(partial: Partial, *, metas: list[Meta], axis: tuple[int, ...], dtype:
         return cast(partial[0] / counted, float_dtype(metas[0].dtype, dtype), np)
 
 
-@reduction(combine=add, finalize=divide, meta=averaged, scratch=adding, version=2)
+@reduction(combine=add, finalize=divide, meta=averaged, scratch=adding, doubts=doubts, version=2)
 def mean(
     x: Array,
     /,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from hpcflow.errors import Mismatch
 from hpcflow.kernels import planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
 from hpcflow.ops._windows import bordered, boundaries, check_lengths, filtered, filtering, native
+from hpcflow.ops._wraps import weighted
 from hpcflow.parameters import Axis, Boundary, PerAxis
 from hpcflow.registry import op
 
@@ -18,7 +21,12 @@ def result(meta: Meta, *, mode: Any, cval: float) -> Meta:
     return filtered(meta, cval)
 
 
-@op(depth=1, meta=result, scratch=bordered, work=filtering, stencil=True, version=2)
+def doubts(meta: Meta) -> Iterator[Mismatch]:
+    """Differences of small or unsigned integers."""
+    return weighted(meta.dtype, [-(4 ** (meta.ndim - 1)), 4 ** (meta.ndim - 1)], "`sobel`")
+
+
+@op(depth=1, meta=result, scratch=bordered, work=filtering, doubts=doubts, stencil=True, version=2)
 def sobel(
     x: Array, /, *, axis: Axis = -1, mode: PerAxis[Boundary] = "reflect", cval: float = 0.0, xp: Namespace
 ) -> Array:

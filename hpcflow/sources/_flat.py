@@ -8,6 +8,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,6 +76,21 @@ class FlatSource:
     mtime_ns: int
     ctime_ns: int = 0
     """When the system last saw it change: whoever writes to a file can set the other time back, not this one."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user is told: how much of the file the array leaves out, and what would read it."""
+        end, itemsize = self.offset + self.meta.nbytes, self.stored.itemsize
+        left = self.size - end
+        if left <= 0:
+            return ()
+        rest = prod(self.meta.shape[1:]) * itemsize if self.meta.ndim and self.order == "C" else 0
+        remedy = "check `shape`, `dtype` and `offset`"
+        if rest and left % rest == 0:
+            remedy = f"`shape: {[self.meta.shape[0] + left // rest, *self.meta.shape[1:]]}` reads them"
+        return (
+            f"expected an array that fills its file, found {left} bytes behind its {end} that are not read: {remedy}",
+        )
 
     @property
     def chunks(self) -> Shape | None:

@@ -181,6 +181,11 @@ class RemoteFlat:
     """What stands before the array, by which a file that was replaced meanwhile is seen."""
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user is told."""
+        return self.flat.notes
+
+    @property
     def chunks(self) -> Shape | None:
         """None: any region is read directly."""
         return None

@@ -7,17 +7,20 @@ from functools import partial
 from io import BytesIO
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
+from pydantic import Field
 
 from hpcflow.errors import Mismatch
+from hpcflow.expectations import Says
 from hpcflow.ingest.urls import is_url
-from hpcflow.meta import Meta
 from hpcflow.parameters import DType, NonNegativeInt
 from hpcflow.registry import source
 from hpcflow.sources._flat import Dims, FlatSource, Order, named, regular
 from hpcflow.sources._remote import WHOLE, Fetch, RemoteFlat, fetching, flat
+
+Extent = Annotated[int, Field(ge=-1), Says("an integer of at least 0, or -1", "integers of at least 0")]
 
 
 @source
@@ -25,7 +28,7 @@ def raw(
     *,
     path: str,
     dtype: DType,
-    shape: list[NonNegativeInt],
+    shape: list[Extent],
     offset: NonNegativeInt = 0,
     order: Order = "C",
     dims: Dims = None,
@@ -42,7 +45,7 @@ def raw(
     dtype : str
         Of an element, with its byte order where that is not this machine's: `uint16`, `>f4`.
     shape : list of int
-        How many elements along each axis.
+        How many elements along each axis. One of them may be -1: as many as the file holds.
     offset : int
         Bytes before the first element: the length of a header to skip.
     order : str
@@ -59,8 +62,9 @@ def raw(
     --------
     volume: {from: raw, path: data/scan.bin, dtype: ">u2", shape: [512, 512, 512], offset: 1024}
     """
-    meta = named(shape, np.dtype(dtype), dims)
-    described = partial(_described, stored=np.dtype(dtype), meta=meta, offset=offset, order=order)
+    if shape.count(-1) > 1:
+        raise Mismatch(f"expected at most one -1 in `shape`, found {shape}", parameter="shape")
+    described = partial(_described, stored=np.dtype(dtype), shape=shape, dims=dims, offset=offset, order=order)
     if is_url(path):
         return flat(path, fetching(fetch, storage_options, max_bytes=WHOLE), described)
     status = regular(path)
@@ -75,10 +79,14 @@ def _described(
     size: int,
     *,
     stored: np.dtype[Any],
-    meta: Meta,
+    shape: list[int],
+    dims: Dims,
     offset: int,
     order: Order,
 ) -> FlatSource:
+    each = stored.itemsize * -prod(shape)  # of one more along the axis of -1
+    extents = [max(size - offset, 0) // max(each, 1) if n == -1 else n for n in shape]
+    meta = named(extents, stored, dims)
     expected = offset + prod(meta.shape) * meta.dtype.itemsize
     if size < expected:
         behind = f" behind an offset of {offset}" if offset else ""

@@ -144,7 +144,7 @@ def _value_at(value: Value, path: tuple[str | int, ...]) -> Value:
     return value
 
 
-def mismatch(declared: Declared, error: Mismatch, params: Params, faults: Faults) -> None:
+def mismatch(declared: Declared, error: Mismatch, params: Params, report: Callable[[Location, str, str], None]) -> None:
     """What a function says does not fit, at the parameter that it names or at the node."""
     name = error.parameter
     place, note, message = declared.location, "", str(error)
@@ -157,7 +157,7 @@ def mismatch(declared: Declared, error: Mismatch, params: Params, faults: Faults
     hint = error.hint or note
     if not hint and name is not None and name != "of" and name not in declared.values:
         hint = f"`{name}` is not given: this is its default"
-    faults.error(place, message, hint)
+    report(place, message, hint)
 
 
 def _pointed(value: Value, given: Any, message: str) -> tuple[Location, str]:
@@ -223,7 +223,7 @@ def _named_by(
     try:
         names = op.inputs(**operation.accepted(op.inputs, {"nodes": frozenset(flow.known), **bound.params}))
     except Mismatch as error:
-        mismatch(declared, error, params, faults)
+        mismatch(declared, error, params, faults.error)
         return None
     except (RecursionError, MemoryError, ValueError):
         faults.error(declared.location, f"expected a shorter `{op.name}`, found one too deep to read")

@@ -39,7 +39,7 @@ class Checked:
         try:
             yield
         except Mismatch as error:
-            mismatch(declared, error, self.params, self.faults)
+            mismatch(declared, error, self.params, self.faults.error)
         except FileNotFoundError as error:
             self._not_there(bound, error)
         except Exception as error:  # noqa: BLE001  (plug-ins and file systems raise anything at all)
@@ -70,6 +70,8 @@ class Checked:
         with self.guarded(bound):
             reveal(dict(bound.params))  # so that every message from here on is redacted
             source = bound.function(**bound.params)
+            for note in getattr(source, "notes", ()):
+                self.faults.warning(bound.declared.places.get("path", bound.declared.location), note)
             meta = source.meta
             if meta.items is not None:
                 meta = replace(meta, items=bound.declared.name)
@@ -108,8 +110,11 @@ class Checked:
             return
         with self.guarded(bound):
             params = resolve_axes(bound.function, bound.params, metas[0]) if metas else dict(bound.params)
-            meta = registry.get_op(bound.declared.use).meta(metas, params)
+            op = registry.get_op(bound.declared.use)
+            meta = op.meta(metas, params)
             self.nodes[name] = replace(_node(bound, params), meta=meta)
+            for doubt in op.doubtful(metas, params):
+                mismatch(bound.declared, doubt, self.params, self.faults.warning)
 
     def metas(self, names: Sequence[str]) -> list[Meta] | None:
         """The metas of several nodes, if all are known."""
