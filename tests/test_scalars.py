@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcflow.scalars import found, resolve, short, show
-from hpcflow.spec.document import parse, parse_value, plain
-from hpcflow.spec.faults import Faults
+from hpcflow.text.document import parse, parse_value, plain
+from hpcflow.text.faults import Faults
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def option(name: str, parse: Any, text: str | None) -> Any:
 
 
 def parse_params(given: list[str] | None) -> dict[str, Any]:
-    from hpcflow.spec.document import parse_value  # noqa: PLC0415
+    from hpcflow.text.document import parse_value  # noqa: PLC0415
 
     params = {}
     for one in given or []:

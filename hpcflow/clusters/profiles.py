@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator
 
 from hpcflow.clusters._gpus import count, decide
 from hpcflow.clusters.base import Pool, cores
-from hpcflow.errors import Fault, FlowError, Location, Mismatch
+from hpcflow.errors import FlowError, Location, Mismatch
 from hpcflow.parameters import ParameterFault, ParameterFaults, PositiveInt, validate
 from hpcflow.sizes import parse_size
+from hpcflow.text.document import Table, parse, plain, read
+from hpcflow.text.faults import Faults
 
 SHARED = ("base", "profiles")
 KINDS: tuple[str, ...] = tuple(
@@ -136,12 +136,7 @@ def _find(name: str) -> dict[str, Any]:
     there = sorted({*kinds, *(path.stem for path in Path("cluster").glob("*.yaml"))})
     listed = ", ".join(f"`{one}`" for one in there)
     message = f"expected one of {listed} or the path of a profile, found {name!r}"
-    raise Mismatch(message, parameter="cluster", hint=_suggest(name, there))
-
-
-def _suggest(name: str, names: tuple[str, ...] | list[str]) -> str:
-    close = get_close_matches(name, names, n=1)
-    return f"did you mean `{close[0]}`?" if close else ""
+    raise Mismatch(message, parameter="cluster", hint=Faults().suggest(name, there))
 
 
 def _kind(name: str) -> str:
@@ -174,39 +169,31 @@ def profile_file(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    data = path.read_bytes()
+    file, faults = str(path), Faults()
+    root = parse(read(file, "a profile", faults), file, faults)
+    if not isinstance(root, Table) and not faults.wrong:
+        faults.error(Location(file, 0, 1), "expected keys and values, `kind` among them, found none")
+    faults.check()
+    assert isinstance(root, Table)
     try:
-        text = data.decode()
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        given = yaml.safe_load(text)
-    except UnicodeDecodeError as error:
-        message = f"expected UTF-8, found the byte {data[error.start]:#04x}"
-        raise FlowError(Fault(Location(str(path), 0, 1), message)) from None
-    except yaml.YAMLError as error:
-        message = f"expected YAML, found {getattr(error, 'problem', None) or error}"
-        raise FlowError(Fault(_place(path, text, getattr(error, "problem_mark", None)), message)) from None
-    if not isinstance(node, yaml.MappingNode):
-        raise FlowError(Fault(Location(str(path), 0, 1), "expected keys and values, `kind` among them, found none"))
-    marks = {str(key.value): (key.start_mark, value.start_mark) for key, value in node.value}
-    try:
-        return profile_file(**validate(profile_file, {str(key): value for key, value in given.items()}))
+        return profile_file(**validate(profile_file, {str(key): plain(value) for key, value in root.values.items()}))
     except ParameterFaults as error:
-        raise FlowError(*(_fault(one, path, text, marks) for one in error.faults)) from None
+        for one in error.faults:
+            _note(one, root, faults)
+        raise FlowError(*faults.sorted()) from None
 
 
-def _fault(found: ParameterFault, path: Path, text: str, marks: Mapping[str, Any]) -> Fault:
-    on_key, on_value = marks.get(found.name, (None, None))
+def _note(found: ParameterFault, root: Table, faults: Faults) -> None:
     if found.kind == "unknown":
-        message = f"expected a key of a profile, found `{found.name}`"
-        hint = _suggest(found.name, found.choices) or "it takes " + ", ".join(f"`{one}`" for one in found.choices)
-        return Fault(_place(path, text, on_key), message, hint)
-    if found.kind == "missing":
-        return Fault(_place(path, text, None), f"expected `{found.name}`, found none", "one of " + ", ".join(KINDS))
-    return Fault(_place(path, text, on_value), found.message, found.hint)
+        hint = faults.suggest(found.name, found.choices) or _takes(found.choices)
+        place = next(where for key, where in root.keys.items() if str(key) == found.name)
+        faults.error(place, f"expected a key of a profile, found `{found.name}`", hint)
+    elif found.kind == "missing":
+        where = Location(root.location.file, 0, 1)
+        faults.error(where, f"expected `{found.name}`, found none", "one of " + ", ".join(KINDS))
+    else:
+        faults.error(root.values[found.name].location, found.message, found.hint)
 
 
-def _place(path: Path, text: str, mark: Any) -> Location:
-    if mark is None:
-        return Location(str(path), 0, 1)
-    lines = text.splitlines()
-    return Location(str(path), mark.line + 1, mark.column + 1, lines[mark.line] if mark.line < len(lines) else "")
+def _takes(names: Iterable[str]) -> str:
+    return "it takes " + ", ".join(f"`{one}`" for one in names)

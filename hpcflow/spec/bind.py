@@ -12,9 +12,9 @@ from hpcflow import operation, registry
 from hpcflow.errors import Location, Mismatch, MissingPackage
 from hpcflow.parameters import ParameterFault, ParameterFaults, parameter_names, validate
 from hpcflow.spec.declare import ALSO_SAID, ONE, WORDS, Declaration, Declared
-from hpcflow.spec.document import Items, Table, Value
-from hpcflow.spec.faults import Faults
 from hpcflow.spec.params import BROKEN, Params, inside
+from hpcflow.text.document import Items, Table, Value
+from hpcflow.text.faults import Faults
 
 KINDS = {"sources": "sources", "steps": "ops", "sinks": "sinks"}
 """What the registry calls the functions behind the nodes of each section."""

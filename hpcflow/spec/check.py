@@ -16,9 +16,9 @@ from hpcflow.meta import ArraySink, DocumentSink, Meta
 from hpcflow.parameters import resolve_axes
 from hpcflow.secrets import references, reveal
 from hpcflow.spec.bind import Bound, mismatch
-from hpcflow.spec.faults import Faults
 from hpcflow.spec.flow import Node, Sink
 from hpcflow.spec.params import Params
+from hpcflow.text.faults import Faults
 
 
 @dataclass

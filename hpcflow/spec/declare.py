@@ -11,9 +11,9 @@ from typing import Any
 
 from hpcflow.errors import Location
 from hpcflow.scalars import found
-from hpcflow.spec.document import Items, Leaf, Table, Value
-from hpcflow.spec.faults import Faults
 from hpcflow.spec.params import BROKEN, NAME, Params, inside
+from hpcflow.text.document import Items, Leaf, Table, Value
+from hpcflow.text.faults import Faults
 
 WORDS = {"sources": "from", "steps": "op", "sinks": "to"}
 """The word that says what a node is, by section."""

@@ -20,9 +20,9 @@ import numpy as np
 from hpcflow.errors import Location
 from hpcflow.scalars import found, show
 from hpcflow.secrets import references
-from hpcflow.spec.document import Items, Leaf, Table, Value, command_line
-from hpcflow.spec.faults import Faults
-from hpcflow.spec.syntax import MOST_LEVELS
+from hpcflow.text.document import Items, Leaf, Table, Value, command_line
+from hpcflow.text.faults import Faults
+from hpcflow.text.syntax import MOST_LEVELS
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 TEMPLATE = re.compile(r"\$\$\{|\$\{([^{}\n]*)\}|\$\{")

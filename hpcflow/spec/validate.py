@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from hpcflow.errors import FlowError, Location
@@ -13,10 +12,10 @@ from hpcflow.secrets import conceal
 from hpcflow.spec.bind import Bound, bind, connect, order
 from hpcflow.spec.check import Checked, check_paths
 from hpcflow.spec.declare import SECTIONS, Declaration, declare
-from hpcflow.spec.document import MOST_BYTES, Leaf, Table, as_plain, decode, parse
-from hpcflow.spec.faults import Faults
 from hpcflow.spec.flow import Flow, Node, Sink
 from hpcflow.spec.params import Params, read_params
+from hpcflow.text.document import Leaf, Table, parse, plain, read
+from hpcflow.text.faults import Faults
 
 
 def load(path: str | os.PathLike[str], params: Mapping[str, Any] | None = None, *, missing_ok: bool = False) -> Flow:
@@ -38,7 +37,7 @@ def load(path: str | os.PathLike[str], params: Mapping[str, Any] | None = None, 
     """
     file = os.fspath(path)
     faults = Faults()
-    text = _read(file, faults)
+    text = read(file, "a flow", faults)
     return _checked(text, file, params or {}, faults, missing_ok=missing_ok)
 
 
@@ -47,18 +46,6 @@ def loads(
 ) -> Flow:
     """As `load`, for a text; `file` is its name in messages."""
     return _checked(text.removeprefix("\ufeff"), file, params or {}, Faults(), missing_ok=missing_ok)
-
-
-def _read(file: str, faults: Faults) -> str:
-    try:
-        with Path(file).open("rb") as opened:
-            text = decode(opened.read(MOST_BYTES + 1), file, faults)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        faults.error(Location(file, 0, 1), f"expected a flow to read, found {reason[:1].lower() + reason[1:]}")
-    faults.check()
-    assert text is not None
-    return text
 
 
 def _checked(text: str, file: str, overrides: Mapping[str, Any], faults: Faults, *, missing_ok: bool) -> Flow:
@@ -93,9 +80,9 @@ def _checked(text: str, file: str, overrides: Mapping[str, Any], faults: Faults,
 def _conceal(root: Table, overrides: Mapping[str, Any]) -> None:
     """Note what is secret in a flow before anything is said of it."""
     conceal(overrides)
-    conceal(as_plain(root.values.get("params")))
+    conceal(plain(root.values.get("params")))
     for section in ("sources", "sinks"):
-        nodes = as_plain(root.values.get(section))
+        nodes = plain(root.values.get(section))
         conceal(list(nodes.values()) if isinstance(nodes, dict) else None)  # their names are no parameters
 
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from hpcflow.clusters.base import cores
 from hpcflow.clusters.profiles import KINDS, Profile, fill, profile
+from hpcflow.clusters.slurm import slurm_options
 from hpcflow.errors import FlowError, Mismatch
 
 ROOT = Path(__file__).parents[2]
@@ -86,10 +88,15 @@ BROKEN = {
     "kind: local\nworkers: 0\n": "mine.yaml:2:10: error: expected `workers` to be",
     "kind: local\nmemory: much\n": "mine.yaml:2:9: error: expected `memory` to be a size such as 2GiB or 500MB, found",
     "kind: local\noptions: 3\n": "mine.yaml:2:10: error: expected `options` to be",
-    "kind: [local\n": "mine.yaml:2:1: error: expected YAML, found",
+    "kind: [local\n": "mine.yaml:1:7: error: expected `]` to close this list, found the end of the file",
+    "kind: local\nkind: threads\n": "mine.yaml:2:1: error: expected each key once, found `kind` again",
+    "kind: &k local\noptions: {host: *k}\n": "mine.yaml:1:7: error: expected no anchors (`&name`) and no aliases",
+    "kind: local\n---\nkind: local\n": "mine.yaml:2:1: error: expected one document in a file, found another",
+    "options: " + "[" * 40 + "]" * 40: "mine.yaml:1:41: error: expected at most 32 levels of nesting, found more",
+    "# " + "x" * 2**20: "mine.yaml: error: expected at most 1048576 bytes, found a larger file",
     "- local\n": "mine.yaml: error: expected keys and values, `kind` among them, found none",
     "": "mine.yaml: error: expected keys and values, `kind` among them, found none",
-    "kind: !!python/name:os.system\n": "mine.yaml:1:7: error: expected YAML, found could not determine",
+    "kind: !!python/name:os.system\n": "mine.yaml:1:7: error: expected no tags",
 }
 
 
@@ -109,9 +116,25 @@ def test_every_fault_is_reported():
     assert "did you mean `threads`?" in str(caught.value)
 
 
+def test_scalars_are_those_of_yaml_1_2():
+    # In YAML 1.1, still the default of most parsers, these are 43,200, False, True and eight.
+    write("kind: slurm\nmemory: 1GiB\noptions:\n  walltime: 12:00:00\n  queue: no\n  account: on\n  processes: 010\n")
+    options = profile("mine", workers=10).options
+    assert options == {"walltime": "12:00:00", "queue": "no", "account": "on", "processes": 10}
+    assert slurm_options(profile("mine", workers=10))["walltime"] == "12:00:00"
+
+
+def test_a_pipe_is_not_waited_for():
+    os.mkfifo("pipe.yaml")
+    # Neither is what is no file taken for one.
+    for name in ("pipe.yaml", "/dev/zero"):
+        with pytest.raises(Mismatch, match="expected one of"):
+            profile(name)
+
+
 def test_a_file_that_is_no_text_is_refused():
     Path("x.yaml").write_bytes(b"kind: \xff")
-    with pytest.raises(FlowError, match="expected UTF-8, found the byte 0xff"):
+    with pytest.raises(FlowError, match=r"x\.yaml:1:7: error: expected UTF-8, found the byte 0xff"):
         profile("x.yaml")
 
 

@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 import hpcflow
 from hpcflow.cli import app
 from hpcflow.clusters.profiles import profile
-from hpcflow.spec.document import parse, plain
-from hpcflow.spec.faults import Faults
 from hpcflow.spec.schema import flow_schema
+from hpcflow.text.document import parse, plain
+from hpcflow.text.faults import Faults
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

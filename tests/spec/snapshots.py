@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from hpcflow.errors import FlowError
-from hpcflow.spec.document import parse_value
 from hpcflow.spec.validate import load
+from hpcflow.text.document import parse_value
 
 
 def options(path: Path) -> tuple[bool, dict[str, object]]:

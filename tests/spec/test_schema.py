@@ -8,9 +8,9 @@ import yaml
 
 from hpcflow import registry
 from hpcflow.spec import catalog
-from hpcflow.spec.document import parse, plain
-from hpcflow.spec.faults import Faults
 from hpcflow.spec.schema import flow_schema
+from hpcflow.text.document import parse, plain
+from hpcflow.text.faults import Faults
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = flow_schema()

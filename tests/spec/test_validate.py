@@ -86,8 +86,8 @@ def test_flows_that_ship(path, monkeypatch):
     ("path", "message"),
     [
         ("nowhere.yaml", "nowhere.yaml: error: expected a flow to read, found no such file or directory"),
-        (".", ".: error: expected a flow to read, found is a directory"),
-        ("a\0b", "a\0b: error: expected a flow to read, found embedded null byte"),
+        (".", ".: error: expected a file, found a folder at `.`"),
+        ("a\0b", "a\0b: error: expected a file, found 'a\\x00b', which is no path"),
     ],
 )
 def test_a_file_that_cannot_be_read(path, message, tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
-"""YAML text to a tree of values, each with its place in the file.
+"""YAML text to a tree of values, each with its place in the file: a flow, or the profile of a cluster.
 
-A flow is plain data: no tags, anchors, aliases, merge keys or second documents; at most
+It is plain data: no tags, anchors, aliases, merge keys or second documents; at most
 `MOST_BYTES`, `MOST_LEVELS` and `MOST_VALUES`. Scalars follow the core schema of YAML 1.2. The
 parser's events are read one by one and the limits held on the way, so that a hostile file costs
 no more than a large one.
@@ -8,6 +8,7 @@ no more than a large one.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +16,11 @@ from typing import Any
 
 import yaml
 
-from hpcflow.errors import Fault, FlowError, Location
+from hpcflow.errors import Fault, FlowError, Location, Mismatch
+from hpcflow.files import regular_file
 from hpcflow.scalars import Scalar, found, resolve, short
-from hpcflow.spec.faults import Faults
-from hpcflow.spec.syntax import MOST_LEVELS, NO_ANCHORS, NO_DEEPER, NO_DIRECTIVES, NO_TAGS, ONE_DOCUMENT, explain
+from hpcflow.text.faults import Faults
+from hpcflow.text.syntax import MOST_LEVELS, NO_ANCHORS, NO_DEEPER, NO_DIRECTIVES, NO_TAGS, ONE_DOCUMENT, explain
 
 MOST_BYTES = 2**20
 MOST_VALUES = 20_000
@@ -67,19 +69,32 @@ class Table:
 Value = Leaf | Items | Table
 
 
-def as_plain(value: Value | None) -> Any:
-    """The value without places."""
-    if isinstance(value, Table):
-        return {key: as_plain(one) for key, one in value.values.items()}
-    if isinstance(value, Items):
-        return [as_plain(one) for one in value.values]
-    return value.value if value is not None else None
+def read(file: str, what: str, faults: Faults) -> str:
+    """The text of a file that is to hold this: ``a flow``, ``a profile``.
+
+    Raises
+    ------
+    FlowError
+        Where there is none to read.
+    """
+    text = None
+    try:
+        with os.fdopen(regular_file(file), "rb") as opened:
+            text = decode(opened.read(MOST_BYTES + 1), file, faults)
+    except Mismatch as error:
+        faults.error(Location(file, 0, 1), str(error), error.hint)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        faults.error(Location(file, 0, 1), f"expected {what} to read, found {reason[:1].lower() + reason[1:]}")
+    faults.check()
+    assert text is not None
+    return text
 
 
 def decode(data: bytes, file: str, faults: Faults) -> str | None:
     """The text of a file's bytes; `None` where it is none."""
     if len(data) > MOST_BYTES:
-        faults.error(Location(file, 0, 1), f"expected a flow of at most {MOST_BYTES} bytes, found a larger file")
+        faults.error(Location(file, 0, 1), f"expected at most {MOST_BYTES} bytes, found a larger file")
         return None
     if b"\0" in data:
         faults.error(Location(file, 0, 1), "expected a text file in UTF-8, found a binary one")
@@ -107,7 +122,7 @@ def parse(text: str, file: str, faults: Faults) -> Value | None:
         Takes every fault found.
     """
     if len(text) > MOST_BYTES:
-        faults.error(Location(file, 0, 1), f"expected a flow of at most {MOST_BYTES} bytes, found a larger one")
+        faults.error(Location(file, 0, 1), f"expected at most {MOST_BYTES} bytes, found a larger file")
         return None
     lines = BREAKS.split(text)
     cleaned = _clean(lines, file, faults)
@@ -141,7 +156,7 @@ def parse_value(text: str, name: str = "") -> Any:
         # The columns are those of the value alone; the message is what matters here.
         said = ((fault.message.replace("of the file", "of the value"), fault.hint) for fault in faults.sorted())
         raise FlowError(*(Fault(shown, message, hint) for message, hint in said))
-    return plain(found) if found is not None else None
+    return plain(found)
 
 
 def command_line(name: str, text: str) -> Location:
@@ -149,13 +164,13 @@ def command_line(name: str, text: str) -> Location:
     return Location("command line", 0, 4, f"-p {name}={text}" if name else f"-p {text}")
 
 
-def plain(value: Value) -> Any:
-    """The value without its places."""
+def plain(value: Value | None) -> Any:
+    """The value without its places; `None` for none."""
     if isinstance(value, Table):
         return {key: plain(one) for key, one in value.values.items()}
     if isinstance(value, Items):
         return [plain(one) for one in value.values]
-    return value.value
+    return None if value is None else value.value
 
 
 def _clean(lines: Sequence[str], file: str, faults: Faults) -> str | None:
@@ -269,7 +284,7 @@ class _Builder:
     def node(self, event: yaml.NodeEvent, here: Location) -> bool:
         self.count += 1
         if self.count > MOST_VALUES:
-            self.faults.error(here, f"expected at most {MOST_VALUES} values in a flow, found more")
+            self.faults.error(here, f"expected at most {MOST_VALUES} values in a file, found more")
             return False
         if event.anchor is not None:
             self.faults.error(here, *NO_ANCHORS)

@@ -5,9 +5,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcflow.spec import document
-from hpcflow.spec.document import decode, parse, plain
-from hpcflow.spec.faults import MOST, Faults
+from hpcflow.text import document
+from hpcflow.text.document import decode, parse, plain
+from hpcflow.text.faults import MOST, Faults
 from tests.timing import cpu_within
 
 PARSERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if yaml.__with_libyaml__ else [])]
@@ -137,7 +137,7 @@ def test_bytes_that_are_no_text():
         (b"a: \xff\xfe", "f:1:4: error: expected UTF-8, found the byte 0xff"),
         ("a: 1".encode("utf-16"), "f: error: expected a text file in UTF-8, found a binary one"),
         (b"\x93NUMPY\x01\x00", "f: error: expected a text file in UTF-8, found a binary one"),
-        (b"a" * (2**20 + 1), "f: error: expected a flow of at most 1048576 bytes, found a larger file"),
+        (b"a" * (2**20 + 1), "f: error: expected at most 1048576 bytes, found a larger file"),
     ]:
         faults = Faults()
         assert decode(data, "f", faults) is None

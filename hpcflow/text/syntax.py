@@ -1,7 +1,7 @@
 """What the YAML parser stumbled over, in words for someone who has never read the YAML standard.
 
 libyaml and PyYAML word the same mistake differently and sometimes blame neighbouring columns.
-Both are recognised by fragments that they share, so a flow gives the same message with either.
+Both are recognised by fragments that they share, so a file gives the same message with either.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Place = Callable[[int, int], Location]
 
 QUOTE_IT = 'put text that holds special characters in quotes: "…"'
 NO_ANCHORS = ("expected no anchors (`&name`) and no aliases (`*name`)", "write the value out, or make it a parameter")
-NO_TAGS = ("expected no tags (`!name`)", "a flow holds plain values only; " + QUOTE_IT)
+NO_TAGS = ("expected no tags (`!name`)", "only plain values are read; " + QUOTE_IT)
 NO_DIRECTIVES = ("expected no directives (lines that start with `%`)", "")
 MOST_LEVELS = 32
 NO_DEEPER = (f"expected at most {MOST_LEVELS} levels of nesting, found more", "")
-ONE_DOCUMENT = ("expected one flow in a file, found another document", "put it into a file of its own")
+ONE_DOCUMENT = ("expected one document in a file, found another", "put it into a file of its own")
 
 # (part of the problem, part of the context, message, hint); `{found}` is the text at the mark.
 AT_PROBLEM: Sequence[tuple[str, str, str, str]] = [
@@ -49,7 +49,7 @@ AT_PROBLEM: Sequence[tuple[str, str, str, str]] = [
     ),
     ("cannot start any token", "", "expected a value, found {found}", QUOTE_IT),
     ("node content", "", "expected a value, found {found}", QUOTE_IT),
-    ("document start", "", "expected the end of the flow, found {found}", "the flow is complete before this"),
+    ("document start", "", "expected the end of the file, found {found}", "all of it is complete before this"),
     (
         "",
         "block scalar",
