@@ -1,15 +1,16 @@
 # One word for everything:  make run · make test · make check · make docs · make bench · make fault · make clean
 # With CUDA's packages:     make test-cuda-api · make test-gpu
-# Another interpreter:      make run PYTHON=python3.12
+# The lowest dependencies:  make test-lowest
+# Another interpreter:      make run PYTHON=python3.12  (in an environment of its own, .venv-python3.12)
 
 PYTHON ?= python3
-VENV := .venv
+VENV := .venv$(patsubst %,-%,$(filter-out python3,$(notdir $(PYTHON))))
 BIN := $(VENV)/bin
 
 # Bytecode is kept, as it is of whatever pip installs: without it each process compiles the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check docs bench fault test-cuda-api test-gpu clean
+.PHONY: run test test-lowest check docs bench fault test-cuda-api test-gpu clean
 
 # Label the photos in data/photos: out/labels.parquet, out/labels.png.
 run: $(VENV)/.models
@@ -18,6 +19,13 @@ run: $(VENV)/.models
 # Two files at a time, ten minutes on two cores; a test says by its thread's own clock what it takes.
 test: $(VENV)/.test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# What runs without a network, on the lowest versions that pyproject.toml admits. Those warn of
+# what packages they themselves need have deprecated since.
+test-lowest: $(VENV)-lowest/.test
+	$(VENV)-lowest/bin/python -m pytest --numprocesses 2 --dist loadfile -W ignore::DeprecationWarning \
+	tests/sources tests/sinks tests/ops tests/kernels tests/spec tests/execute/test_resume.py \
+	tests/test_api.py tests/test_cli.py tests/test_flows.py tests/test_init.py tests/test_ops_*.py
 
 # The faults of docs/reliability.md, as often as it says; about an hour. Then servers that
 # misbehave, connections that break, long lists. Another share of the first:
@@ -52,7 +60,7 @@ test-gpu: $(VENV)-cuda/.gpu
 	$(VENV)-cuda/bin/python -m benchmarks.device
 
 clean:
-	rm -rf $(VENV) $(VENV)-cuda .bench .site out runs dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-* .bench .site out runs dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # The stamps hold what was installed: again only when pyproject.toml has changed.
 $(VENV)/.models: pyproject.toml | $(BIN)/python
@@ -71,6 +79,13 @@ $(VENV)/.docs: pyproject.toml | $(BIN)/python
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@ $(VENV)/.models
+
+$(VENV)-lowest/.test: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet uv
+	$(VENV)-lowest/bin/uv pip install --quiet --python $(VENV)-lowest --resolution lowest-direct --editable '.[xarray,slurm,ssh]'
+	$(VENV)-lowest/bin/python -m pip install --quiet hypothesis jsonschema pytest pytest-timeout pytest-xdist
+	@touch $@
 
 $(VENV)-cuda/.cuda: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-cuda

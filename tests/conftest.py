@@ -4,6 +4,12 @@ import pytest
 
 from hpcflow import secrets
 from hpcflow.planning import processes
+from hpcflow.report.record import versions
+
+
+def pytest_report_header():
+    """What was tested with what."""
+    return "packages: " + ", ".join(f"{name} {number}" for name, number in versions().items())
 
 
 @pytest.fixture(autouse=True)

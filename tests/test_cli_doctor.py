@@ -1,6 +1,9 @@
 """`hpcflow doctor`: what would go wrong on this machine, and with a profile."""
 
 import json
+import platform
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
@@ -47,6 +50,27 @@ def test_what_would_end_a_run_is_wrong_and_has_a_remedy(monkeypatch):
     sound, checks = doctor()
     assert not sound
     assert all(checks[name]["severity"] == "error" and checks[name]["hint"] for name in ("memory", "disk"))
+
+
+def test_what_was_not_tested_is_said(monkeypatch):
+    """A newer release is a warning; one older than pyproject.toml admits is wrong, and has a remedy."""
+    assert doctor()[1]["tested"]["severity"] == "ok"
+    monkeypatch.setattr(_examine, "TESTED", {**_examine.TESTED, "python": "3.10"})
+    sound, checks = doctor()
+    assert sound
+    assert checks["tested"]["severity"] == "warning"
+    assert f"python {platform.python_version()} (to 3.10)" in checks["tested"]["problem"]
+    monkeypatch.setattr(_examine, "version", lambda name: {"zarr": "2.18.7"}.get(name) or version(name))
+    sound, checks = doctor()
+    assert not sound
+    assert checks["versions"]["problem"].startswith("zarr 2.18.7 is installed")
+    assert checks["versions"]["hint"].startswith("pip install 'zarr>=3")
+
+
+def test_the_newest_python_that_is_tested_is_the_newest_that_is_claimed():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    claimed = [one.rpartition(" ")[2] for one in project["classifiers"] if " :: Python :: 3." in one]
+    assert (f">={claimed[0]}", claimed[-1]) == (project["requires-python"], _examine.TESTED["python"])
 
 
 def test_a_taken_port_is_no_error(monkeypatch):

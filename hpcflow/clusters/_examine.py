@@ -13,12 +13,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psutil
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from hpcflow.clusters import _dask, _gpus
 from hpcflow.clusters._dashboard import LOOPBACK, PORT, free
@@ -32,6 +34,8 @@ from hpcflow.sizes import show_size
 
 PACKAGES = ("hpcflow", "dask", "distributed", "numpy", "zarr")
 """Of which workers must have the driver's versions: tasks travel as pickles."""
+TESTED = {"python": "3.13", "dask": "2026.8", "numpy": "2.5", "scipy": "1.18", "torch": "2.13", "zarr": "3.4"}
+"""The newest releases that the whole suite was run with; the oldest are those of pyproject.toml."""
 LEAST_MEMORY, LEAST_DISK, LEAST_FILES = 2**29, 2**30, 1024
 COMMANDS = ("sbatch", "squeue", "scancel")
 ASK = "import json, sys\nfrom hpcflow.clusters._examine import here\nprint(json.dumps(here(sys.argv[1])))\n"
@@ -67,6 +71,7 @@ def machine() -> Iterator[Check]:
         yield wrong("versions", "dask and distributed differ", "pip install -U dask distributed", found=_words(found))
     else:
         yield Check("versions", _words(found))
+    yield from _tested()
     yield Check("cores", f"{cores()} to use, {os.cpu_count()} in all")
     yield _memory()
     yield from (_disk(name, Path(path)) for name, path in (("disk", "."), ("scratch", tempfile.gettempdir())))
@@ -83,6 +88,35 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _tested() -> Iterator[Check]:
+    """Packages older than hpcflow takes, and releases newer than any that it was tested with."""
+    for text in requires("hpcflow") or ():
+        needed = Requirement(text)
+        found = _release(needed.name) if needed.marker is None or needed.name in TESTED else None
+        if found and not needed.specifier.contains(found, prereleases=True):
+            hint = f"pip install '{needed.name}{needed.specifier}'"
+            yield wrong("versions", f"{needed.name} {found} is installed, {needed.specifier} is needed", hint)
+    used = {name: _release(name) for name in TESTED}
+    newer = [f"{name} {used[name]} (to {most})" for name, most in TESTED.items() if _beyond(used[name], most)]
+    known = f"with releases up to {_words(TESTED)}"
+    if newer:
+        problem, hint = f"newer: {', '.join(newer)}", "most likely fine; what differs is worth an issue"
+        yield Check("tested", known, problem, hint, "warning")
+    else:
+        yield Check("tested", known)
+
+
+def _release(name: str) -> str | None:
+    try:
+        return platform.python_version() if name == "python" else version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _beyond(found: str | None, most: str) -> bool:
+    return found is not None and Version(found).release[:2] > Version(most).release
 
 
 def _words(found: Mapping[str, str]) -> str:
