@@ -13,6 +13,7 @@ from hpcflow.ingest.failures import Failure, too_large
 from hpcflow.ingest.part import Part, Start, Version
 from hpcflow.ingest.settings import Settings
 from hpcflow.ingest.urls import scheme
+from hpcflow.schemes import expect_listed
 from hpcflow.secrets import redact, reveal
 
 PIECE = 8 * 2**20
@@ -85,7 +86,9 @@ def opened(url: str, options: str) -> tuple[Any, str]:
     """The file system behind a URL, and the path on it."""
     import fsspec  # noqa: PLC0415  (only where it is used)
 
-    system, path = fsspec.core.url_to_fs(url, **reveal(json.loads(options), options=True))
+    given = reveal(json.loads(options), options=True)
+    expect_listed(url, given)
+    system, path = fsspec.core.url_to_fs(url, **given)
     return system, path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import cycle
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def _found(level: Layout, folder: str, axis: int | None, channel: int, count: in
         region = (*region[:axis], (channel, channel + 1), *region[axis + 1 :])
     parts = list(tiles(region, level.grain))
     step = -(-prod(b - a for a, b in region) * count // LOOKED_AT)
-    array = zarr.open_array(folder, mode="r", zarr_format=3)
+    array = zarr.open_array(Path(folder), mode="r", zarr_format=3)
     ends: list[Any] = []
     for part in parts[:: max(step, 1)]:
         values = np.asarray(array[tuple(slice(a, b) for a, b in part)])

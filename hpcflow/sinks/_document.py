@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hpcflow.errors import Mismatch
-from hpcflow.files import sweep, sync, written
+from hpcflow.files import regular_file, sweep, sync, written
 from hpcflow.meta import Column, Meta
 
 
@@ -26,7 +26,7 @@ def existing(path: str | None) -> str | None:
     """The absolute path of a file that is there; raises `FileNotFoundError` where it is not."""
     if path is None:
         return None
-    Path(path).stat()
+    os.close(regular_file(path))
     return str(Path(path).absolute())
 
 

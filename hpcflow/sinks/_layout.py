@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -39,7 +40,7 @@ class Layout:
         """Write the metadata."""
         import zarr  # noqa: PLC0415  (half a second)
 
-        zarr.create_array(folder, **self._arguments())
+        zarr.create_array(Path(folder), **self._arguments())
 
     def _arguments(self) -> dict[str, Any]:
         return {
@@ -58,7 +59,7 @@ class Layout:
         import zarr  # noqa: PLC0415
 
         try:
-            found = zarr.open_array(folder, mode="r", zarr_format=3).metadata
+            found = zarr.open_array(Path(folder), mode="r", zarr_format=3).metadata
             return bool(found.update_attributes({}) == _metadata(self).update_attributes({}))
         except (OSError, ValueError, KeyError, TypeError):
             return False

@@ -6,10 +6,10 @@ import csv as codec
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from hpcflow.registry import sink
+from hpcflow.schemes import local_path
 from hpcflow.sinks._document import existing
 from hpcflow.sinks._table import Table
 
@@ -33,7 +33,7 @@ def csv(*, path: str, labels: str | None = None) -> Table:
     --------
     labels: {to: csv, of: best, path: out/labels.csv, labels: data/imagenet1k_classes.txt}
     """
-    return Table(str(Path(path).absolute()), existing(labels), _writer)
+    return Table(local_path(path), existing(labels), _writer)
 
 
 @contextmanager

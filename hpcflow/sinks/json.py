@@ -6,7 +6,6 @@ import json as codec
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from hpcflow.errors import Mismatch
 from hpcflow.meta import Column, Meta, let_go
 from hpcflow.namespace import Array
 from hpcflow.registry import sink
+from hpcflow.schemes import local_path
 from hpcflow.sinks._document import expect_reals, published
 
 LARGEST = 1_000_000
@@ -107,4 +107,4 @@ def json(*, path: str) -> Json:
     --------
     total: {to: json, of: total, path: out/total.json}
     """
-    return Json(str(Path(path).absolute()))
+    return Json(local_path(path))

@@ -21,6 +21,7 @@ from hpcflow.meta import Meta
 from hpcflow.namespace import Array, host
 from hpcflow.regions import Region, Shape, runs, shape_of
 from hpcflow.registry import sink
+from hpcflow.schemes import local_path
 from hpcflow.sinks._parts import hold, leftovers, part_of, seize
 
 
@@ -236,4 +237,4 @@ def npy(*, path: str) -> NpySink:
     --------
     smooth: {to: npy, of: smooth, path: out/smooth.npy}
     """
-    return NpySink(str(Path(path).absolute()))
+    return NpySink(local_path(path))

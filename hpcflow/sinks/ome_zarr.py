@@ -18,6 +18,7 @@ from hpcflow.namespace import Array, host
 from hpcflow.parameters import Positive, PositiveInt
 from hpcflow.regions import Region, Shape, tiles, whole
 from hpcflow.registry import sink
+from hpcflow.schemes import local_path
 from hpcflow.sinks._channels import described
 from hpcflow.sinks._folders import cleared, published, sign, taken_over, there, unsigned
 from hpcflow.sinks._layout import Codec, Layout, chunked, lengths, numeric, together
@@ -199,7 +200,7 @@ class OmeZarrTarget:
 
         for number in range(self.at_once + 1, len(self.levels)):
             level, before = self.levels[number], self.levels[number - 1].meta.shape
-            source = zarr.open_array(f"{root}/{number - 1}", mode="r", zarr_format=3)
+            source = zarr.open_array(Path(root, str(number - 1)), mode="r", zarr_format=3)
             for region in tiles(whole(level.meta.shape), level.grain):
                 wider = tuple(
                     (2 * a, min(2 * b, n)) if i in self.axes else (a, b)
@@ -366,10 +367,8 @@ def ome_zarr(
     --------
     image: {to: ome_zarr, of: smooth, path: out/smooth.ome.zarr, scale: [2, 0.5, 0.5]}
     """
-    if "://" in path:
-        raise Mismatch(f"expected a local folder, found the URL `{path}`", parameter="path")
     return OmeZarrSink(
-        path=str(Path(path).absolute()),
+        path=local_path(path),
         chunks=None if chunks == "auto" else tuple(chunks),
         shards=tuple(shards) if shards else None,
         codec=codec,

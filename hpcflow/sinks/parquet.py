@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from hpcflow.registry import sink
+from hpcflow.schemes import local_path
 from hpcflow.sinks._document import existing
 from hpcflow.sinks._table import Table
 
@@ -29,7 +29,7 @@ def parquet(*, path: str, labels: str | None = None) -> Table:
     --------
     labels: {to: parquet, of: best, path: out/labels.parquet, labels: data/imagenet1k_classes.txt}
     """
-    return Table(str(Path(path).absolute()), existing(labels), _writer)
+    return Table(local_path(path), existing(labels), _writer)
 
 
 def _writer(file: BinaryIO, schema: Any) -> Any:

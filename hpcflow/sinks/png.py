@@ -12,6 +12,7 @@ from hpcflow.errors import Mismatch
 from hpcflow.meta import Column, Meta
 from hpcflow.parameters import PositiveInt
 from hpcflow.registry import sink
+from hpcflow.schemes import local_path
 from hpcflow.sinks._document import class_name, class_names, existing, is_ranking, printable, published
 from hpcflow.sinks._grid import GAP, LINES, grid_of, lines_of, thinning
 
@@ -145,4 +146,4 @@ def png(*, path: str, labels: str | None = None, limit: PositiveInt = 64, column
     --------
     sheet: {to: png, of: [photos, best], path: out/labels.png, labels: data/imagenet1k_classes.txt}
     """
-    return Png(str(Path(path).absolute()), existing(labels), limit, columns)
+    return Png(local_path(path), existing(labels), limit, columns)

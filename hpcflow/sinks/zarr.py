@@ -14,6 +14,7 @@ from hpcflow.namespace import Array
 from hpcflow.parameters import PositiveInt
 from hpcflow.regions import Region, Shape
 from hpcflow.registry import sink
+from hpcflow.schemes import local_path
 from hpcflow.sinks._folders import cleared, published, sign, taken_over, there
 from hpcflow.sinks._layout import Codec, Layout, chunked, lengths, numeric, together
 from hpcflow.sinks._parts import part_of
@@ -153,10 +154,8 @@ def zarr(
     --------
     smooth: {to: zarr, of: smooth, path: out/smooth.zarr, chunks: [1024, 1024]}
     """
-    if "://" in path:
-        raise Mismatch(f"expected a local folder, found the URL `{path}`", parameter="path")
     return ZarrSink(
-        path=str(Path(path).absolute()),
+        path=local_path(path),
         chunks=None if chunks == "auto" else tuple(chunks),
         shards=tuple(shards) if shards else None,
         codec=codec,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from hpcflow import operation, registry
+from hpcflow import operation, registry, schemes
 from hpcflow.errors import Location, Mismatch, MissingPackage
 from hpcflow.parameters import ParameterFault, ParameterFaults, parameter_names, validate
 from hpcflow.spec.declare import ALSO_SAID, ONE, WORDS, Declaration, Declared
@@ -62,7 +62,26 @@ def bind(declared: Declared, params: Params, faults: Faults) -> Bound | None:
             known = fault.name in declared.given or fault.name in misspelt or declared.partial
             if fault.kind != "missing" or not known:
                 _report(declared, fault, params, faults)
-    return Bound(declared, function, None if broken else checked)
+    opened = None if checked is None else _opens(declared, checked, params, faults)
+    return Bound(declared, function, None if broken else opened)
+
+
+def _opens(declared: Declared, checked: Mapping[str, Any], params: Params, faults: Faults) -> Mapping[str, Any] | None:
+    """The parameters, `file:` URLs among them as paths; `None` where one names a scheme that is not opened."""
+    refused = False
+    for name, given in declared.given.items():
+        for path, error in schemes.unlisted(given):
+            value = _value_at(declared.values[name], path)
+            faults.error(value.location, str(error), error.hint or params.note(value))
+            refused = True
+    try:
+        local = {name: schemes.localised(value) for name, value in checked.items()}
+    except Mismatch as error:
+        mismatch(declared, error, params, faults)
+        return None
+    if local != checked and "storage_options" in local:
+        local["storage_options"] = None  # they mean nothing for a local file
+    return None if refused else local
 
 
 def _function(declared: Declared, faults: Faults) -> Callable[..., Any] | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from hpcflow import registry
 from hpcflow.errors import Mismatch
+from hpcflow.ingest.urls import is_url
 from hpcflow.meta import ArraySink, DocumentSink, Meta
 from hpcflow.parameters import resolve_axes
 from hpcflow.secrets import references, reveal
@@ -80,7 +81,7 @@ class Checked:
     def _remote(self, bound: Bound) -> bool:
         """Whether a source lies behind a URL and is not to be asked: `check` fetches nothing."""
         path = (bound.params or {}).get("path")
-        if not self.missing_ok or not isinstance(path, str) or "://" not in path:
+        if not self.missing_ok or not isinstance(path, str) or not is_url(path):
             return False
         place = bound.declared.places.get("path", bound.declared.location)
         self.faults.warning(place, "expected a path to look at, found a URL", "`check` fetches nothing; `plan` does")
@@ -237,8 +238,6 @@ def _where(path: Any) -> str | None:
     """One form for every way to write a path."""
     if not isinstance(path, str) or "\0" in path:
         return None
-    for prefix in ("file://", "local://"):
-        path = path.removeprefix(prefix)
     return path.rstrip("/") if "://" in path else str(os.path.realpath(path))
 
 

@@ -306,7 +306,7 @@ def test_zarr_refuses_what_does_not_fit(params, dtype, parameter, message, tmp_p
 
 
 def test_zarr_refuses_a_url():
-    with pytest.raises(Mismatch, match="expected a local folder"):
+    with pytest.raises(Mismatch, match="expected a local path"):
         open_sink("zarr", {"path": "s3://bucket/a.zarr"})
 
 
