@@ -10,6 +10,7 @@ import typer
 
 from hpcflow.cli._shared import Debug, Directory, Json, app, errors, print_json, work_in
 from hpcflow.errors import Mismatch
+from hpcflow.files import regular_file
 
 
 @app.command()
@@ -27,7 +28,8 @@ def report(
 
         path = Path(run_dir) / "report.json"
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            with open(path, encoding="utf-8", opener=regular_file) as file:
+                found = json.load(file)
             text = summary(found, _page(Path(run_dir), found))
         except (FileNotFoundError, NotADirectoryError):
             raise Mismatch(f"expected the directory of a run, found no `{path}`") from None

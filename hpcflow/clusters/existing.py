@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ from hpcflow.clusters._dashboard import loopback
 from hpcflow.clusters._dask import CONFIG, DaskPool, Settle, known, pool_of, started
 from hpcflow.clusters.profiles import Profile
 from hpcflow.errors import Mismatch, RunError
+from hpcflow.files import regular_file
 
 FILES = ("tls_ca_file", "tls_client_cert", "tls_client_key")
 REACH = 10.0
@@ -86,7 +86,7 @@ def expect_readable(name: str, path: str | None) -> None:
     if "\n" in path:
         return  # the certificate itself
     try:
-        Path(path).read_bytes()
+        os.close(regular_file(path))
     except OSError as error:
         raise _wrong(f"expected `{name}` to be a file that can be read, found `{path}`: {error.strerror}") from None
 

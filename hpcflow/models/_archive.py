@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from hpcflow.errors import Mismatch
+from hpcflow.files import regular_file
 from hpcflow.meta import Meta
 from hpcflow.models._exported import Signature, inspect
 from hpcflow.models._weights import pinned
@@ -101,7 +102,7 @@ class Archive:
 
 @lru_cache(maxsize=64)
 def _digest(path: str, size: int, changed: int) -> str:  # noqa: ARG001 (a file that changed is another)
-    with Path(path).open("rb") as file:
+    with open(path, "rb", opener=regular_file) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

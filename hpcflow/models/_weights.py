@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from hpcflow.errors import Mismatch, RunError
-from hpcflow.files import OWN, cache_folder, private_cache, written
+from hpcflow.files import OWN, cache_folder, private_cache, regular_file, written
 from hpcflow.secrets import redact
 
 TIMEOUT = 60
@@ -38,7 +38,8 @@ def pinned(where: str, sha256: str, *, hint: str = "") -> bytes:
     if where.startswith(("http://", "https://")):
         return _fetched(where, sha256.lower(), hint)
     try:
-        content = Path(where).read_bytes()
+        with open(where, "rb", opener=regular_file) as file:
+            content = file.read()
     except OSError as error:
         raise RunError(_advice(f"could not read `{where}`: {error.strerror}", hint)) from error
     _check(where, hashlib.sha256(content).hexdigest(), sha256.lower())

@@ -85,7 +85,7 @@ def _picture(path: Path, folder: Path, until: float, most: int) -> dict[str, Any
     if path.is_dir():
         import zarr  # noqa: PLC0415  (the run has it by now)
 
-        opened = zarr.open(str(path), mode="r")
+        opened = zarr.open(path, mode="r")
         return array(opened if isinstance(opened, zarr.Array) else opened["0"], most)
     return {}
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from hpcflow.digests import digest_json
 from hpcflow.errors import Mismatch, RunError
+from hpcflow.files import regular_file
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.regions import Region, Shape, shape_of, size_of, spanned
@@ -49,15 +48,6 @@ def numbers(dtype: np.dtype[Any], parameter: str) -> None:
             parameter=parameter,
             hint="objects are never unpickled: save the array with a numeric dtype" if dtype.hasobject else "",
         )
-
-
-def regular(path: str) -> os.stat_result:
-    """The status of a file that can be mapped; raises `FileNotFoundError` where there is none."""
-    status = Path(path).stat()
-    if not stat.S_ISREG(status.st_mode):
-        found = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
-        raise Mismatch(f"expected a file, found {found} at `{path}`", parameter="path")
-    return status
 
 
 @dataclass(frozen=True)
@@ -192,7 +182,7 @@ class _File:
     """An open file, closed when nothing reads it any more."""
 
     def __init__(self, path: str) -> None:
-        self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        self.number = regular_file(path)
 
     def __del__(self) -> None:
         if hasattr(self, "number"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -11,10 +12,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hpcflow.errors import Mismatch
+from hpcflow.files import regular_file
 from hpcflow.ingest.urls import is_url
 from hpcflow.regions import Shape
 from hpcflow.registry import source
-from hpcflow.sources._flat import Dims, FlatSource, named, numbers, regular
+from hpcflow.sources._flat import Dims, FlatSource, named, numbers
 from hpcflow.sources._remote import WHOLE, Fetch, RemoteFlat, fetching, flat
 
 _HINTS = {".npz": "unpack the `.npz` and name one array in it", ".zarr": "use `from: zarr`"}
@@ -57,8 +59,8 @@ def npy(
 def open_npy(path: str, dims: Dims = None) -> FlatSource:
     """Open a `.npy` file of numbers or of records of numbers; only its header is read."""
     given, path = path, str(Path(path).absolute())
-    status = regular(path)
-    with Path(path).open("rb") as file:
+    with open(path, "rb", opener=regular_file) as file:
+        status = os.fstat(file.fileno())
         opened = _described(given, file, status.st_size, dims)
     return replace(opened, path=path, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
@@ -14,10 +15,11 @@ from pydantic import Field
 
 from hpcflow.errors import Mismatch
 from hpcflow.expectations import Says
+from hpcflow.files import regular_file
 from hpcflow.ingest.urls import is_url
 from hpcflow.parameters import DType, NonNegativeInt
 from hpcflow.registry import source
-from hpcflow.sources._flat import Dims, FlatSource, Order, named, regular
+from hpcflow.sources._flat import Dims, FlatSource, Order, named
 from hpcflow.sources._remote import WHOLE, Fetch, RemoteFlat, fetching, flat
 
 Extent = Annotated[int, Field(ge=-1), Says("an integer of at least 0, or -1", "integers of at least 0")]
@@ -67,7 +69,8 @@ def raw(
     described = partial(_described, stored=np.dtype(dtype), shape=shape, dims=dims, offset=offset, order=order)
     if is_url(path):
         return flat(path, fetching(fetch, storage_options, max_bytes=WHOLE), described)
-    status = regular(path)
+    with open(path, "rb", opener=regular_file) as file:
+        status = os.fstat(file.fileno())
     opened = described(path, BytesIO(), status.st_size)
     place = str(Path(path).absolute())
     return replace(opened, path=place, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from hpcflow.errors import FlowError, Location
-from hpcflow.files import regular_file
 from hpcflow.secrets import conceal
 from hpcflow.spec.bind import Bound, bind, connect, order
 from hpcflow.spec.check import Checked, check_paths
@@ -47,19 +46,6 @@ def loads(
 ) -> Flow:
     """As `load`, for a text; `file` is its name in messages."""
     return _checked(text.removeprefix("\ufeff"), file, params or {}, Faults(), missing_ok=missing_ok)
-
-
-def _read(file: str, faults: Faults) -> str:
-    try:
-        with open(file, "rb", opener=regular_file) as opened:
-            text = decode(opened.read(MOST_BYTES + 1), file, faults)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        reason = reason.removeprefix("expected a file, found ")
-        faults.error(Location(file, 0, 1), f"expected a flow to read, found {reason[:1].lower() + reason[1:]}")
-    faults.check()
-    assert text is not None
-    return text
 
 
 def _checked(text: str, file: str, overrides: Mapping[str, Any], faults: Faults, *, missing_ok: bool) -> Flow:
