@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.request import urlopen

@@ -1,83 +1,94 @@
-"""Variables of NetCDF files, and of whatever else xarray opens."""
+"""Variables of NetCDF and HDF5 files, and of Zarr as xarray writes it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from hpcflow.digests import digest_json
 from hpcflow.errors import Mismatch, MissingPackage, RunError
+from hpcflow.files import regular_file
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.regions import Region, Shape, shape_of, size_of
 from hpcflow.registry import source
+from hpcflow.schemes import local_path
+from hpcflow.sources import _hdf5
 from hpcflow.sources._flat import Dims, named, numbers
+from hpcflow.sources._packing import ATTRIBUTES, Packing, packing
 from hpcflow.sources._stamps import stamp
+from hpcflow.sources.zarr import ZarrSource, zarr
 
 Engine = Literal["auto", "h5netcdf", "netcdf4", "scipy", "zarr"]
+CLASSIC = (b"CDF\x01", b"CDF\x02")
 _LISTED = 12
 """How many of a file's variables a message names."""
 
 
 @dataclass(frozen=True)
 class XarraySource:
-    """A variable of a data set, by its place."""
+    """A variable of a NetCDF or HDF5 file, by its place."""
 
     path: str
     variable: str
     group: str
-    engine: Engine
     decode: bool
     meta: Meta
     chunks: Shape | None
     """What is decoded whole; `None` where the variable lies in one piece."""
-    size: int
-    mtime_ns: int
-    stamps: str
-    """The hash of the sizes and times of all its files."""
+    hdf5: bool
+    packing: Packing | None
+    """How its numbers become values; of a classic file xarray itself decodes them."""
+    stamp: tuple[int, int, int]
+    """Size and times of the file."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The place, and the sizes and times by which a change of the file, or of one of a folder's, is seen."""
+        """The place, and the size and times by which a change of the file is seen."""
         return {
             "path": self.path,
             "variable": self.variable,
             "group": self.group,
             "decode": self.decode,
-            "size": self.size,
-            "mtime_ns": self.mtime_ns,
-            "stamps": self.stamps,
+            "stamp": list(self.stamp),
         }
 
     def read(self, region: Region) -> Array:
         """Decode the chunks that the region touches."""
         if size_of(region) == 0:
             return np.empty(shape_of(region), self.meta.dtype)
-        if (now := _state(self.path)) != (self.size, self.mtime_ns):
+        if (now := stamp(self.path)) != self.stamp:
             raise RunError(f"expected `{self.path}` to stay as it was, found it of {now[0]} bytes and written to")
+        part = tuple(slice(a, b) for a, b in region)
         try:
-            array = _cached(self, self.mtime_ns)
-            block = array[tuple(slice(a, b) for a, b in region)].to_numpy()
+            found = _cached(self)
+            block = np.asarray(found[part]) if self.hdf5 else found[part].to_numpy()
         except (OSError, MissingPackage):
             raise
         except Exception as error:
             # Each engine raises whatever its library does when a chunk is damaged.
             raise RunError(f"cannot read {list(region)} of `{self.variable}` in `{self.path}`: {error}") from error
-        return np.asarray(block, self.meta.dtype)
+        return np.asarray(block if self.packing is None else self.packing.undo(block), self.meta.dtype)
 
     def coordinates(self) -> Mapping[str, Array]:
         """The values along each axis that has a coordinate of its name."""
-        found = _cached(self, self.mtime_ns)
-        return {
-            ours: found.coords[theirs].to_numpy()
-            for ours, theirs in zip(self.meta.dims, found.dims, strict=True)
-            if ours is not None and theirs in found.coords
-        }
+        found = _cached(self)
+        theirs = _hdf5.dims(found) if self.hdf5 else [str(dim) for dim in found.dims]
+        values = {}
+        for ours, name, length in zip(self.meta.dims, theirs, self.meta.shape, strict=True):
+            if ours is None or name is None:
+                continue
+            with suppress(Mismatch):
+                along = _opened(self.path, name, self.group, decode=self.decode)
+                if along.meta.shape == (length,):
+                    values[ours] = along.read(((0, length),))
+        return values
 
 
 @source
@@ -89,24 +100,26 @@ def xarray(
     engine: Engine = "auto",
     decode: bool = True,
     dims: Dims = None,
-) -> XarraySource:
-    """Read one variable of a NetCDF file, or of whatever else xarray opens; its axes keep their names.
+) -> XarraySource | ZarrSource:
+    """Read one variable of a NetCDF, HDF5 or Zarr data set, as xarray does; its axes keep their names.
 
-    Needs the extra `xarray`. `hpcflow.build(flow, xarray=True)` gives the coordinates back.
+    Needs the extra `xarray`. `hpcflow.build(flow, xarray=True)` gives the coordinates back. Only the
+    variable that is asked for is looked at: others beside it may be of any type.
 
     Parameters
     ----------
     path : str
-        The file, or the folder of a Zarr data set, relative to the working directory.
+        The file, or the folder or ``.zip`` of a Zarr data set, relative to the working directory.
     variable : str
         Its name in the file.
     group : str
         The group that it is in, where it is in one.
     engine : str
-        What reads the file; `auto` lets xarray choose.
+        What the file is: `zarr`, `h5netcdf` or `netcdf4` (HDF5, NetCDF-4), `scipy` (classic NetCDF); `auto`
+        looks. HDF5 is always read through h5py, since the C library of NetCDF crashes over some types.
     decode : bool
-        Whether `scale_factor`, `add_offset` and `_FillValue` are applied, which makes floats of
-        packed integers. Times stay the numbers that they are stored as.
+        Whether `scale_factor`, `add_offset`, `_FillValue`, `missing_value` and `_Unsigned` are applied,
+        which makes floats of packed integers. Times stay the numbers that they are stored as.
     dims : list of str, optional
         A name for each axis, in place of those in the file.
 
@@ -114,57 +127,83 @@ def xarray(
     --------
     air: {from: xarray, path: data/air.nc, variable: air}
     """
-    path = str(Path(path).absolute())
-    size, mtime_ns = _state(path)
-    found = _open(path, variable, group, engine, decode=decode)
-    numbers(found.dtype, "variable")
-    sizes = found.encoding.get("chunksizes") or found.encoding.get("chunks")
+    if find_spec("xarray") is None:
+        raise MissingPackage(
+            '`from: xarray` needs the package `xarray`, which is not installed: `pip install "hpcflow[xarray]"`'
+        )
+    path = local_path(path)
+    if engine == "zarr" or (engine == "auto" and (Path(path).is_dir() or path.endswith(".zip"))):
+        return _of_zarr(path, variable, group, decode=decode, dims=dims)
+    return _opened(path, variable, group, decode=decode, dims=dims)
+
+
+def _of_zarr(path: str, variable: str, group: str, *, decode: bool, dims: Dims) -> ZarrSource:
+    try:
+        return zarr(
+            path=path,
+            component="/".join([*group.strip("/").split("/"), variable]).lstrip("/"),
+            decode=decode,
+            dims=dims,
+        )
+    except Mismatch as error:
+        if error.parameter != "component":
+            raise
+        hint = error.hint.replace("arrays as `component`", "arrays as `variable`")
+        raise Mismatch(
+            f"expected a variable `{variable}` in `{path}`, found none", parameter="variable", hint=hint
+        ) from None
+
+
+def _opened(path: str, variable: str, group: str, *, decode: bool, dims: Dims = None) -> XarraySource:
+    """Open a variable of a file: its metadata only."""
+    with open(path, "rb", opener=regular_file) as file:
+        hdf5, classic = _hdf5.is_hdf5(file), _start(file) in CLASSIC
+    if not hdf5 and not classic:
+        raise Mismatch(
+            f"expected a file that xarray opens, found `{path}`: neither HDF5 nor classic NetCDF",
+            parameter="path",
+            hint="`nccopy -k nc4 FILE NEW` brings other kinds of NetCDF into HDF5",
+        )
+    seen = stamp(path)
+    packed = None
+    try:
+        found = _hdf5.data_set(path, group, variable) if hdf5 else _of_classic(path, variable, group, decode=decode)
+    except ImportError as error:
+        raise MissingPackage(f'`{path}` needs a package: {error}; `pip install "hpcflow[xarray]"`') from error
+    dtype = _hdf5.plain(found.dtype)
+    numbers(dtype, "variable")
+    if hdf5:
+        packed = packing(dtype, _hdf5.attributes(found, (*ATTRIBUTES, "dtype"))) if decode else None
+        sizes, names = found.chunks, _hdf5.dims(found)
+    else:
+        sizes, names = found.encoding.get("chunksizes"), [str(dim) for dim in found.dims]
     return XarraySource(
         path=path,
         variable=variable,
         group=group,
-        engine=engine,
         decode=decode,
-        meta=named(found.shape, found.dtype, dims if dims is not None else [str(dim) for dim in found.dims]),
+        meta=named(found.shape, packed.values if packed else dtype, dims if dims is not None else names),
         chunks=tuple(int(n) for n in sizes) if sizes and found.ndim else None,
-        size=size,
-        mtime_ns=mtime_ns,
-        stamps=digest_json(list(_stamps(path))),
+        hdf5=hdf5,
+        packing=packed,
+        stamp=seen,
     )
 
 
-def _state(path: str) -> tuple[int, int]:
-    """Size and time of a file; of a folder those of its metadata."""
-    found = Path(path)
-    if found.is_dir():
-        documents = [found / name for name in ("zarr.json", ".zmetadata", ".zattrs") if (found / name).exists()]
-        return 0, max((one.stat().st_mtime_ns for one in documents), default=0)
-    status = found.stat()
-    return status.st_size, status.st_mtime_ns
+def _start(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read(4)
 
 
-def _stamps(path: str) -> Iterator[tuple[str, int, int, int]]:
-    """Name, size and times of a file, or of each one below a folder."""
-    files = [path] if Path(path).is_file() else sorted(str(one) for one in Path(path).rglob("*") if one.is_file())
-    for file in files:
-        yield file.removeprefix(path), *stamp(file)
-
-
-def _open(path: str, variable: str, group: str, engine: Engine, *, decode: bool) -> Any:
+def _of_classic(path: str, variable: str, group: str, *, decode: bool) -> Any:
     """The variable, lazy; whatever the engine raises becomes one of this project's errors."""
-    try:
-        import xarray as library  # noqa: PLC0415  (a second)
-    except ImportError as error:
-        raise MissingPackage(
-            '`from: xarray` needs the package `xarray`, which is not installed: `pip install "hpcflow[xarray]"`'
-        ) from error
+    import xarray as library  # noqa: PLC0415  (a second)
+
     options: dict[str, Any] = {"mask_and_scale": decode, "decode_times": False, "cache": False, "chunks": None}
     try:
-        data = library.open_dataset(path, engine=None if engine == "auto" else engine, group=group or None, **options)
-    except FileNotFoundError:
+        data = library.open_dataset(path, engine="scipy", group=group or None, **options)
+    except (FileNotFoundError, ImportError):
         raise
-    except ImportError as error:
-        raise MissingPackage(f'`{path}` needs a package: {error}; `pip install "hpcflow[xarray]"`') from error
     except Exception as error:
         text = str(error).partition("\n")[0].rstrip(".:")
         raise Mismatch(f"expected a file that xarray opens, found `{path}`: {text}", parameter="path") from error
@@ -180,6 +219,8 @@ def _open(path: str, variable: str, group: str, engine: Engine, *, decode: bool)
 
 
 @lru_cache(maxsize=64)
-def _cached(source: XarraySource, written: int) -> Any:  # noqa: ARG001  (a file that is written anew is opened anew)
-    """The open variable, once in each process."""
-    return _open(source.path, source.variable, source.group, source.engine, decode=source.decode)
+def _cached(source: XarraySource) -> Any:
+    """The open variable, once in each process; a file that is written anew is another source."""
+    if source.hdf5:
+        return _hdf5.data_set(source.path, source.group, source.variable)
+    return _of_classic(source.path, source.variable, source.group, decode=source.decode)

@@ -1,35 +1,42 @@
-"""Zarr arrays: version 2 and 3, in groups, sharded, local or behind a URL."""
+"""Zarr arrays: version 2 and 3, in groups, sharded; in a folder, an archive or behind a URL."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from itertools import product
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from hpcflow.digests import digest_json
-from hpcflow.errors import Mismatch, MissingPackage, RunError
-from hpcflow.ingest.urls import WEB, scheme
+from hpcflow.digests import digest_file, digest_json
+from hpcflow.errors import HpcflowError, Mismatch, MissingPackage, RunError
+from hpcflow.files import regular_file
+from hpcflow.ingest.urls import is_url, shown
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.regions import Region, Shape, shape_of, size_of
 from hpcflow.registry import source
-from hpcflow.secrets import reveal
+from hpcflow.schemes import localised
+from hpcflow.secrets import redact
 from hpcflow.sources._flat import Dims, named, numbers
-from hpcflow.sources._stamps import stamp
+from hpcflow.sources._packing import Packing, packing
+from hpcflow.sources._stores import count, stamps, store_of
 
+Missing = Literal["warn", "error", "fill"]
 SETTLING = 5.0
 """Seconds."""
 _LISTED = 12
 """How many of a group's arrays a message names."""
+DIMS = "_ARRAY_DIMENSIONS"
+"""The attribute of version 2 by which xarray names axes."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,14 @@ class ZarrSource:
     metadata: str
     """The hash of the array's metadata document."""
     written_ns: int
-    """When the metadata was last written, where that can be told."""
+    """When the metadata, or the archive, was last written, where that can be told."""
     options: str = field(default="{}", repr=False)
     """For fsspec, as JSON; not shown, since credentials may be among them."""
     shards: Shape | None = None
     """Files that hold many chunks each, where there are such."""
+    packing: Packing | None = None
+    """How its numbers become values, where they are stored as others."""
+    missing: Missing = "warn"
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -59,29 +69,62 @@ class ZarrSource:
             "component": self.component,
             "metadata": self.metadata,
             "mtime_ns": self.written_ns,
+            **({"packing": asdict(self.packing)} if self.packing else {}),
         }
 
     def state(self, region: Region) -> str:
-        """What tells that the chunks in `region` are the same files as before; of those behind a URL nothing is asked.
+        """What tells that the chunks in `region` are the same objects as before.
 
         Whoever writes into an array leaves its metadata alone.
         """
-        if "://" in self.path:
-            return digest_json(self.identity)
-        array = _cached(self.path, self.component, self.options, self.metadata)
-        if Path(self.path).is_file():  # an archive
-            return digest_json([self.identity, _stamp(self.path)])
+        return digest_json([self.identity, self._stamps(region)])
+
+    def _stamps(self, region: Region) -> list[Any]:
+        array = self._opened()
         stored = zip(region, self.shards or array.chunks, strict=True)
-        touched = product(*(range(a // n, -(-b // n)) for (a, b), n in stored))
-        key = array.metadata.encode_chunk_key
-        root = f"{self.path}/{array.path}" if array.path else self.path
-        return digest_json([self.identity, [_stamp(f"{root}/{key(place)}") for place in touched]])
+        keys = list(_keys(array, [range(a // n, -(-b // n)) for (a, b), n in stored]))
+        found = stamps(array.store, keys)
+        lost = [key for key, one in zip(keys, found, strict=True) if one is None]
+        if lost and self.missing == "error":
+            raise RunError(f"expected `{lost[0]}` in `{shown(self.path)}`, found it missing")
+        return found
+
+    def notes(self) -> list[str]:
+        """What whoever runs a flow should know: how many chunks are not there; asked when a flow is opened.
+
+        Raises
+        ------
+        Mismatch
+            Where each of them is to be there.
+        """
+        if self.missing == "fill":
+            return []
+        array, place, what = self._opened(), _place(self.path, self.component), "shards" if self.shards else "chunks"
+        counts = [-(-n // max(c, 1)) for n, c in zip(self.meta.shape, self.shards or array.chunks, strict=True)]
+        total = prod(counts)
+        try:
+            there = count(array.store, array.path, _keys(array, [range(n) for n in counts]), total)
+        except Exception as error:  # noqa: BLE001  (some servers let nobody list what they give)
+            return [f"expected to count the {what} of `{place}`, found that this fails: {_first(error)}"]
+        if there is None:
+            return [f"expected to count the {what} of `{place}`, found too many to ask for: {total:,}"]
+        if there == total:
+            return []
+        found = f"{total - there:,} of {total:,} {what} missing in `{place}`"
+        if self.missing == "error" or _complete(self.path, self.component):
+            hint = "`missing: fill` reads its fill value there"
+            raise Mismatch(f"expected every one, found {found}", parameter="path", hint=hint)
+        filled = f"{array.fill_value} is read there; `missing: fill` if that is meant"
+        return [f"expected every one, found {found}: {filled}"]
+
+    def _opened(self) -> Any:
+        return _cached(self.path, self.component, self.options, self.metadata, self.written_ns)
 
     def read(self, region: Region) -> Array:
         """Decode the chunks that the region touches."""
         if size_of(region) == 0:
             return np.empty(shape_of(region), self.meta.dtype)
-        array = _cached(self.path, self.component, self.options, self.metadata)
+        array = self._opened()
         try:
             block = array[tuple(slice(a, b) for a, b in region)]
         except OSError:
@@ -91,15 +134,20 @@ class ZarrSource:
             _settle()
             # Codecs raise whatever their library does when a chunk is damaged.
             raise RunError(f"cannot read {list(region)} of `{_place(self.path, self.component)}`: {error}") from error
-        return np.asarray(block, self.meta.dtype).reshape(shape_of(region))
+        block = np.asarray(block).reshape(shape_of(region))
+        return np.asarray(block if self.packing is None else self.packing.undo(block), self.meta.dtype)
 
-
-def _stamp(path: str) -> tuple[int, int, int]:
-    """Size and times of a file; those of one that is not there are negative."""
-    try:
-        return stamp(path)
-    except FileNotFoundError:
-        return -1, -1, -1
+    def coordinates(self) -> Mapping[str, Array]:
+        """The values along each axis that has an array of its name beside this one."""
+        found = {}
+        group = self.component.rpartition("/")[0]
+        theirs = _dims(self._opened()) or [None] * self.meta.ndim
+        for ours, name, length in zip(self.meta.dims, theirs, self.meta.shape, strict=True):
+            with suppress(HpcflowError, OSError):
+                along = zarr(path=self.path, component=f"{group}/{name}".lstrip("/"), missing="fill")
+                if ours is not None and name is not None and along.meta.shape == (length,):
+                    found[ours] = along.read(((0, length),))
+        return found
 
 
 def _settle() -> None:
@@ -120,46 +168,66 @@ def _settle() -> None:
 
 @source
 def zarr(
-    *, path: str, component: str = "", dims: Dims = None, storage_options: dict[str, Any] | None = None
+    *,
+    path: str,
+    component: str = "",
+    dims: Dims = None,
+    decode: bool = True,
+    missing: Missing = "warn",
+    storage_options: dict[str, Any] | None = None,
 ) -> ZarrSource:
-    """Read a Zarr array of version 2 or 3, sharded or not, from a folder or a URL.
+    """Read a Zarr array of version 2 or 3, sharded or not, from a folder, a ``.zip`` or a URL.
 
     Parameters
     ----------
     path : str
-        A folder, relative to the working directory, or any URL that fsspec knows
-        (`https://`, `s3://`, `gs://`).
+        A folder or a ``.zip``, relative to the working directory, or a URL (`https://`, `s3://`,
+        `gs://`, `az://`).
     component : str
         The array within a group: `images/raw`.
     dims : list of str, optional
         A name for each axis; by default the names that the array itself brings
         (`dimension_names`, or xarray's `_ARRAY_DIMENSIONS`).
-    storage_options : mapping, optional
+    decode : bool
+        Whether `scale_factor`, `add_offset`, `_FillValue`, `missing_value` and `_Unsigned` among the
+        attributes are applied as `xarray.open_zarr` does, which makes floats of packed integers.
+        In version 2 the `fill_value` of an array that xarray has written counts as `_FillValue`, unless
+        it is 0, which is what Zarr writes where nobody has chosen one.
+    missing : str
+        What becomes of chunks (or shards) that are not stored, and that Zarr takes for its fill value:
+        ``warn`` counts them in the plan and the report, ``error`` refuses them, ``fill`` takes them
+        as they are meant. An output of hpcflow stores every chunk: one that is missing from it is always
+        an error, unless `fill` is asked for.
+    storage_options : mapping
         For fsspec, where `path` is a URL: `{anon: true}`, `{key: "${env:KEY}"}`.
 
     Examples
     --------
     plane: {from: zarr, path: data/scan.zarr, component: images/raw}
     """
-    if storage_options and "://" not in path:
+    if storage_options and not is_url(path):
         raise Mismatch(
             f"expected no storage options for the local path `{path}`, found some", parameter="storage_options"
         )
-    path = path if "://" in path else str(Path(path).absolute())
-    options = json.dumps(storage_options or {}, sort_keys=True, default=str)
+    path = localised(path)
+    path = path if is_url(path) else str(Path(path).absolute())
+    options = json.dumps((storage_options or {}) if is_url(path) else {}, sort_keys=True, default=str)
     array = _open(path, component, options)
     document = _document(array)
-    _refuse_pickles(document)
     numbers(array.dtype, "path")
+    attributes = dict(array.attrs)
+    packed = packing(array.dtype, _filled(array, attributes)) if decode else None
     return ZarrSource(
         path=path,
         component=component,
-        meta=named(array.shape, array.dtype, dims if dims is not None else _dims(array)),
+        meta=named(array.shape, packed.values if packed else array.dtype, dims if dims is not None else _dims(array)),
         chunks=tuple(array.chunks),
         metadata=_digest(document),
         written_ns=_written(path, component),
         options=options,
         shards=tuple(array.shards) if getattr(array, "shards", None) else None,
+        packing=packed,
+        missing=missing,
     )
 
 
@@ -167,18 +235,18 @@ def _open(path: str, component: str, options: str) -> Any:
     """Open the array; whatever Zarr and fsspec raise becomes one of this project's errors."""
     import zarr as library  # noqa: PLC0415  (half a second)
 
-    if "://" not in path and not Path(path).exists():
+    if not is_url(path) and not Path(path).exists():
         raise FileNotFoundError(2, "No such file or directory", path)
     try:
-        store = _store(library, path, options)
+        store = store_of(path, options)
         found = library.open(store, path=component or None, mode="r")
     except library.errors.NodeNotFoundError as error:
         if component:
             raise _not_there(library, store, path, component) from error
-        if "://" in path:
+        if is_url(path):
             raise FileNotFoundError(2, "No such file or directory", path) from error
         raise Mismatch(f"expected a Zarr array, found none in `{path}`", parameter="path") from error
-    except FileNotFoundError:
+    except (FileNotFoundError, Mismatch):
         raise
     except ImportError as error:
         raise MissingPackage(f"`{path}` needs a package that is not installed: {error}") from error
@@ -193,19 +261,8 @@ def _open(path: str, component: str, options: str) -> Any:
             parameter="component" if component else "path",
             hint=_choices(found, component),
         )
+    _refuse_pickles(_document(found))
     return found
-
-
-def _store(library: Any, path: str, options: str) -> Any:
-    """The folder, or a store of fsspec's: which URLs `zarr.open` itself takes options for differs by release."""
-    if "://" not in path:
-        return path
-    given: dict[str, Any] = reveal(json.loads(options), options=True)
-    if scheme(path) in WEB:
-        from hpcflow.ingest.chunks import client_for  # noqa: PLC0415  (aiohttp: only where something is fetched)
-
-        given = {**given, "get_client": client_for(reveal(path))}
-    return library.storage.FsspecStore.from_url(reveal(path), given, read_only=True)
 
 
 def _not_there(library: Any, store: Any, path: str, component: str) -> Mismatch:
@@ -231,8 +288,8 @@ def _place(path: str, component: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _cached(path: str, component: str, options: str, metadata: str) -> Any:
-    """The open array, once in each process."""
+def _cached(path: str, component: str, options: str, metadata: str, written_ns: int) -> Any:  # noqa: ARG001
+    """The open array, once in each process; an archive that is written anew is opened anew."""
     array = _open(path, component, options)
     if _digest(_document(array)) != metadata:
         raise RunError(f"expected `{_place(path, component)}` to stay as it was, found other metadata")
@@ -252,10 +309,42 @@ def _digest(document: dict[str, Any]) -> str:
 
 
 def _written(path: str, component: str) -> int:
-    if "://" in path:
+    if is_url(path):
         return 0
-    files = (Path(path, component, name) for name in ("zarr.json", ".zarray"))
+    files = [Path(path, component, name) for name in ("zarr.json", ".zarray")] if Path(path).is_dir() else [Path(path)]
     return max((file.stat().st_mtime_ns for file in files if file.exists()), default=0)
+
+
+def _keys(array: Any, places: list[range]) -> Iterator[str]:
+    """The keys of chunks (of shards, where there are such) in the array's store."""
+    root, key = f"{array.path}/" if array.path else "", array.metadata.encode_chunk_key
+    return (root + key(place) for place in product(*places))
+
+
+def _complete(path: str, component: str) -> bool:
+    """Whether a manifest of hpcflow's says that every chunk of this array was written."""
+    if is_url(path):
+        return False
+    try:
+        place = Path(path)
+        with open(place.with_name(f".{place.name}.manifest.json"), "rb", opener=regular_file) as file:
+            files = json.load(file)["files"]
+        name = f"{component}/zarr.json".lstrip("/")
+        return bool(files[name] == digest_file(f"{path}/{name}"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _first(error: Exception) -> str:
+    return redact((str(error).splitlines() or [type(error).__name__])[0][:200])
+
+
+def _filled(array: Any, attributes: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of an array; with its fill value where that stands for `_FillValue`."""
+    fill = array.fill_value
+    if array.metadata.zarr_format == 2 and DIMS in attributes and "_FillValue" not in attributes and fill:
+        return {**attributes, "_FillValue": fill.item()}
+    return attributes
 
 
 def _refuse_pickles(document: dict[str, Any]) -> None:
@@ -282,7 +371,7 @@ def _codec_names(codecs: Any) -> Iterator[str]:
 
 def _dims(array: Any) -> list[str | None] | None:
     """The names that the array brings; a name that stands for two axes counts for none."""
-    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get(DIMS)
     if not isinstance(names, (list, tuple)) or len(names) != array.ndim:
         return None
     return [name if isinstance(name, str) and name and names.count(name) == 1 else None for name in names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,11 +13,15 @@ from typing import Any
 import numpy as np
 
 from hpcflow.errors import Mismatch
+from hpcflow.files import regular_file
+from hpcflow.ingest.urls import is_url
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.registry import function
 from hpcflow.sampling import Sample, channels, sample
+from hpcflow.schemes import localised
 from hpcflow.sizes import show_size
+from hpcflow.sources._stores import store_of
 
 BINS = 64
 TEXT = 4096
@@ -147,13 +152,15 @@ def look(path: str, *, side: int, rows: int, component: str = "", index: Sequenc
     Mismatch
         Where it is nothing that can be looked at.
     """
-    if "://" not in path and not Path(path).exists():
+    path = localised(path)
+    if not is_url(path) and not Path(path).exists():
         raise Mismatch(f"expected an output, found nothing at `{path}`")
-    if "://" in path or Path(path).is_dir():
+    if is_url(path) or Path(path).is_dir() or path.lower().endswith(".zip"):
         return _zarr(path, component, side, index)
     if component:
         raise Mismatch(f"expected a Zarr folder with a component, found a file `{path}`", parameter="component")
     suffix = Path(path).suffix.lower()
+    os.close(regular_file(path))
     if suffix not in READERS:
         known = ", ".join(f"`{one}`" for one in READERS)
         raise Mismatch(f"expected a Zarr folder or a file that ends in {known}; found `{path}`")
@@ -198,7 +205,7 @@ def _levels(path: str) -> list[str]:
     import zarr  # noqa: PLC0415  (half a second)
 
     try:
-        attributes: dict[str, Any] = zarr.open_group(path, mode="r").attrs.asdict()
+        attributes: dict[str, Any] = zarr.open_group(store_of(path, "{}"), mode="r").attrs.asdict()
         multiscales = attributes.get("ome", attributes)["multiscales"]
         return [str(one["path"]) for one in multiscales[0]["datasets"]] or [""]
     except Exception:  # noqa: BLE001  (whatever it is instead, the source says so)

@@ -1,0 +1,191 @@
+"""Where Zarr keeps its objects: folders, archives and URLs; and what tells that an object is as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hpcflow.files import regular_file
+from hpcflow.ingest.urls import WEB, is_url, scheme
+from hpcflow.schemes import expect_listed
+from hpcflow.secrets import reveal
+from hpcflow.sources._stamps import stamp
+
+AT_ONCE = 32
+"""Objects behind a URL that are asked for at once."""
+SETTLED = 60.0
+"""Seconds after which a time that counts whole seconds tells two versions apart."""
+MOST_LISTED, MOST_ASKED = 100_000, 4096
+"""Objects behind a URL that are counted: by listing them, and one by one where there are no lists (HTTP)."""
+Stamp = Sequence[Any] | None
+"""What tells that an object is as it was; `None` where there is none."""
+
+
+def store_of(path: str, options: str) -> Any:
+    """The objects of an array or a group, read-only.
+
+    Parameters
+    ----------
+    path : str
+        An absolute path of a folder or a ``.zip``, or a URL.
+    options : str
+        For fsspec, as JSON.
+
+    Raises
+    ------
+    Mismatch
+        Where the URL may not be opened.
+    """
+    from zarr.storage import FsspecStore, ZipStore  # noqa: PLC0415  (half a second)
+
+    place = reveal(path)
+    if is_url(path):
+        given = reveal(json.loads(options), options=True)
+        expect_listed(place, given)
+        # A list that an earlier run made in this process says nothing of what is there now.
+        return FsspecStore.from_url(place, {"use_listings_cache": False, **given, **_guarded(place)}, read_only=True)
+    if not Path(place).is_dir():
+        os.close(regular_file(place))
+        return ZipStore(place, mode="r", read_only=True)
+    return _folders()(place, read_only=True)
+
+
+def _guarded(url: str) -> dict[str, Any]:
+    if scheme(url) not in WEB:
+        return {}
+    from hpcflow.ingest.chunks import client_for  # noqa: PLC0415  (aiohttp: only where something is fetched)
+
+    return {"get_client": client_for(url)}
+
+
+@lru_cache(maxsize=1)
+def _folders() -> Any:
+    """The store of a folder; made when Zarr is there."""
+    from zarr.storage import LocalStore  # noqa: PLC0415
+
+    class Folder(LocalStore):
+        """Never opens what is no regular file: a pipe would be waited for without end."""
+
+        def get_sync(self, key: str, **given: Any) -> Any:
+            self._look(key)
+            return super().get_sync(key, **given)
+
+        async def get(self, key: str, *args: Any, **given: Any) -> Any:
+            self._look(key)
+            return await super().get(key, *args, **given)
+
+        def _look(self, key: str) -> None:
+            try:
+                mode = os.stat(f"{self.root}/{key}").st_mode  # noqa: PTH116  (for each chunk: text is faster)
+            except OSError:
+                return  # as for the store itself, there is nothing
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                regular_file(f"{self.root}/{key}")  # says what it is
+
+    return Folder
+
+
+def stamps(store: Any, keys: Sequence[str]) -> list[Stamp]:
+    """For each object of a store, what tells that it is as it was: size and times, or what its server says."""
+    fs = getattr(store, "fs", None)
+    if fs is not None:
+        from zarr.core.sync import sync  # noqa: PLC0415
+
+        found: list[Stamp] = sync(_asked(fs, [f"{store.path}/{key}" for key in keys]))
+        return found
+    if hasattr(store, "root"):
+        return [_local(f"{store.root}/{key}") for key in keys]
+    return [_local(str(store.path))] * len(keys)  # an archive
+
+
+def _local(path: str) -> Stamp:
+    try:
+        return stamp(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+async def _asked(fs: Any, paths: Sequence[str]) -> list[Stamp]:
+    room = asyncio.Semaphore(AT_ONCE)
+    ask = _head if "http" in fs.protocol else _info
+
+    async def one(path: str) -> Stamp:
+        async with room:
+            try:
+                return await ask(fs, path)
+            except Exception:  # noqa: BLE001  (whoever reads it is told what is wrong)
+                return [_never()]
+
+    return list(await asyncio.gather(*map(one, paths)))
+
+
+async def _info(fs: Any, path: str) -> Stamp:
+    """What a file system says of an object."""
+    try:
+        info = await fs._info(path)  # noqa: SLF001  (how fsspec calls what is async)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    names = ("ETag", "etag", "generation", "md5", "mtime", "LastModified", "last_modified", "created")
+    said = [f"{name}={info[name]}" for name in names if info.get(name)]
+    return [info.get("size"), *(said or [_never()])]
+
+
+async def _head(fs: Any, url: str) -> Stamp:
+    """What a web server says of an object, without sending it."""
+    session = await fs.set_session()
+    async with session.head(fs.encode_url(url), allow_redirects=True, **fs.kwargs) as answer:
+        headers, status = answer.headers, answer.status
+    if status in (404, 410):
+        return None
+    size, etag, changed = (headers.get(name) for name in ("Content-Length", "ETag", "Last-Modified"))
+    if status >= 400 or not (etag or (changed and _settled(changed, headers.get("Date")))):
+        return [size, _never()]
+    return [size, etag or changed]
+
+
+def _settled(changed: str, now: str | None) -> bool:
+    """Whether a time of change lies so far back that another change would have another."""
+    try:
+        asked = parsedate_to_datetime(now).timestamp() if now else time.time()
+        return asked - parsedate_to_datetime(changed).timestamp() > SETTLED
+    except (ValueError, TypeError):
+        return False
+
+
+def _never() -> str:
+    """What never tells that an object is as it was: it has to be read."""
+    return uuid.uuid4().hex
+
+
+def count(store: Any, root: str, keys: Iterator[str], total: int) -> int | None:
+    """How many of an array's `total` objects are there; `None` where that would be too many to ask for."""
+    fs = getattr(store, "fs", None)
+    if fs is not None and "http" in fs.protocol:
+        return None if total > MOST_ASKED else sum(one is not None for one in stamps(store, list(keys)))
+    if fs is not None and total > MOST_LISTED:
+        return None
+    names = set(_names(store, root))
+    return sum(key in names for key in keys)
+
+
+def _names(store: Any, root: str = "") -> list[str]:
+    """The keys of a store below `root`."""
+    if hasattr(store, "root"):
+        top = str(store.root)
+        walked = os.walk(f"{top}/{root}" if root else top)
+        return [f"{folder}/{name}"[len(top) + 1 :] for folder, _, files in walked for name in files]
+    from zarr.core.sync import sync  # noqa: PLC0415
+
+    async def listed() -> list[str]:
+        return [name async for name in store.list_prefix(root)]
+
+    return sync(listed())
