@@ -77,6 +77,7 @@ class Record:
             },
             memory={"projected_peak": planned.peak_memory, **self._measured(), "budget": planned.budget},
             outputs=[output.to_json() for output in planned.outputs],
+            warnings=[str(one) for one in planned.flow.warnings],
             quarantine=[
                 {"item": bad.item, "reason": bad.reason, "source": bad.source, "index": bad.index}
                 for bad in sorted(outcome.bad.values(), key=lambda bad: (bad.source, bad.index))

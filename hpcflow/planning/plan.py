@@ -156,6 +156,7 @@ class Plan:
             },
             "stages": [stage_json(stage) for stage in self.stages],
             "outputs": [output.to_json() for output in self.outputs],
+            "warnings": [str(one) for one in self.flow.warnings],
             "workers": self.workers,
             "threads": self.threads,
             "elsewhere": self.elsewhere,

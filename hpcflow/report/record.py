@@ -39,6 +39,8 @@ class Report:
     cluster: dict[str, Any]
     bytes_read: int = 0
     bytes_written: int = 0
+    warnings: list[str] = field(default_factory=list)
+    """What is probably not meant, with its place in the flow."""
     error: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     printed: tuple[str, ...] = field(default=(), repr=False)

@@ -119,6 +119,8 @@ def test_what_is_missing_is_counted_refused_or_meant(place, tmp_path, monkeypatc
     (warning,) = [str(one) for one in flow.warnings]
     assert "2 of 4 chunks missing" in warning
     assert "^" in warning
+    assert hpcflow.plan(flow).to_json()["warnings"] == [warning]
+    assert run(FLOW.format(path=url, more="")).to_json()["warnings"] == [warning]
     assert loads(FLOW.format(path=url, more=", missing: fill")).warnings == ()
     with pytest.raises(FlowError, match="2 of 4 chunks missing"):
         loads(FLOW.format(path=url, more=", missing: error"))
