@@ -63,7 +63,7 @@ def packing(dtype: np.dtype[Any], attributes: Mapping[str, Any]) -> Packing | No
     """
     if dtype.kind not in "iuf":
         return None
-    if attributes.get("dtype") == "bool" and dtype.kind in "iu":
+    if attributes.get("dtype") == "bool":
         return Packing(dtype, np.dtype(bool))
     scale, offset = (_number(attributes, name) for name in ("scale_factor", "add_offset"))
     given = {name: _fills(attributes, name) for name in ("_FillValue", "missing_value") if name in attributes}
