@@ -89,7 +89,8 @@ class ZarrSource:
             raise RunError(f"expected `{lost[0]}` in `{shown(self.path)}`, found it missing")
         return found
 
-    def notes(self) -> list[str]:
+    @property
+    def notes(self) -> tuple[str, ...]:
         """What whoever runs a flow should know: how many chunks are not there; asked when a flow is opened.
 
         Raises
@@ -98,24 +99,24 @@ class ZarrSource:
             Where each of them is to be there.
         """
         if self.missing == "fill":
-            return []
+            return ()
         array, place, what = self._opened(), _place(self.path, self.component), "shards" if self.shards else "chunks"
         counts = [-(-n // max(c, 1)) for n, c in zip(self.meta.shape, self.shards or array.chunks, strict=True)]
         total = prod(counts)
         try:
             there = count(array.store, array.path, _keys(array, [range(n) for n in counts]), total)
         except Exception as error:  # noqa: BLE001  (some servers let nobody list what they give)
-            return [f"expected to count the {what} of `{place}`, found that this fails: {_first(error)}"]
+            return (f"expected to count the {what} of `{place}`, found that this fails: {_first(error)}",)
         if there is None:
-            return [f"expected to count the {what} of `{place}`, found too many to ask for: {total:,}"]
+            return (f"expected to count the {what} of `{place}`, found too many to ask for: {total:,}",)
         if there == total:
-            return []
+            return ()
         found = f"{total - there:,} of {total:,} {what} missing in `{place}`"
         if self.missing == "error" or _complete(self.path, self.component):
             hint = "`missing: fill` reads its fill value there"
             raise Mismatch(f"expected every one, found {found}", parameter="path", hint=hint)
         filled = f"{array.fill_value} is read there; `missing: fill` if that is meant"
-        return [f"expected every one, found {found}: {filled}"]
+        return (f"expected every one, found {found}: {filled}",)
 
     def _opened(self) -> Any:
         return _cached(self.path, self.component, self.options, self.metadata, self.written_ns)

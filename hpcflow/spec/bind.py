@@ -77,7 +77,7 @@ def _opens(declared: Declared, checked: Mapping[str, Any], params: Params, fault
     try:
         local = {name: schemes.localised(value) for name, value in checked.items()}
     except Mismatch as error:
-        mismatch(declared, error, params, faults)
+        mismatch(declared, error, params, faults.error)
         return None
     if local != checked and "storage_options" in local:
         local["storage_options"] = None  # they mean nothing for a local file

@@ -71,7 +71,7 @@ class Checked:
         with self.guarded(bound):
             reveal(dict(bound.params))  # so that every message from here on is redacted
             source = bound.function(**bound.params)
-            for note in source.notes() if hasattr(source, "notes") else ():
+            for note in getattr(source, "notes", ()):
                 self.faults.warning(bound.declared.places.get("path", bound.declared.location), note)
             meta = source.meta
             if meta.items is not None:

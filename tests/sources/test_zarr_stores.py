@@ -131,7 +131,7 @@ def test_what_is_missing_is_counted_refused_or_meant(place, tmp_path, monkeypatc
 def test_shards_that_are_missing_are_counted(tmp_path):
     zarr.create_array(tmp_path / "x.zarr", data=np.ones((16, 16)), chunks=(4, 4), shards=(8, 8))
     (tmp_path / "x.zarr/c/1/0").unlink()
-    (note,) = open_zarr(path=str(tmp_path / "x.zarr")).notes()
+    (note,) = open_zarr(path=str(tmp_path / "x.zarr")).notes
     assert "1 of 4 shards missing" in note
 
 
@@ -149,7 +149,7 @@ def test_a_chunk_missing_from_an_output_is_an_error(sink, tmp_path, monkeypatch)
     chunk.unlink()
     with pytest.raises(FlowError, match="1 of 4 chunks missing"):
         loads(text)
-    assert open_zarr(path="out.zarr", component="0" if component else "", missing="fill").notes() == []
+    assert open_zarr(path="out.zarr", component="0" if component else "", missing="fill").notes == ()
 
 
 def test_a_chunk_that_goes_while_it_is_read_is_an_error_where_that_is_asked(tmp_path):
@@ -205,7 +205,7 @@ def test_a_pipe_is_never_waited_for(name, tmp_path):
     shutil.rmtree(pipe) if pipe.is_dir() else pipe.unlink(missing_ok=True)
     os.mkfifo(pipe)
     if name in ("c", ".zgroup"):  # of no use to the array itself
-        assert len(open_zarr(path=str(tmp_path / "x.zarr")).notes()) == (name == "c")
+        assert len(open_zarr(path=str(tmp_path / "x.zarr")).notes) == (name == "c")
         return
     with pytest.raises((Mismatch, RunError), match="named pipe"):
         open_zarr(path=str(tmp_path / "x.zarr")).read(((0, 4),))
