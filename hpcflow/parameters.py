@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args, get_or
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
 from hpcflow.errors import Mismatch
 from hpcflow.expectations import Says, choices, describe, element
@@ -74,11 +75,16 @@ def parameter_model(function: Callable[..., Any]) -> type[BaseModel]:
             continue
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         # The alias keeps names such as `copy` or `json` from shadowing BaseModel's own.
-        # What an annotated type says of itself holds where the docstring says nothing.
-        own: dict[str, Any] = {"description": documents[parameter.name]} if parameter.name in documents else {}
-        fields[f"p_{parameter.name}"] = parameter.annotation, Field(default, alias=parameter.name, **own)
+        said = documents.get(parameter.name) or _said(parameter.annotation)
+        fields[f"p_{parameter.name}"] = parameter.annotation, Field(default, alias=parameter.name, description=said)
     config = ConfigDict(extra="forbid", strict=True)
     return create_model(function.__name__, __config__=config, __doc__=function.__doc__, **fields)
+
+
+def _said(annotation: Any) -> str | None:
+    """What an annotated type says of a parameter, which no docstring then has to."""
+    own = [one.description for one in get_args(annotation) if isinstance(one, FieldInfo) and one.description]
+    return next((said for said in (*own, *map(_said, get_args(annotation))) if said), None)
 
 
 def _parameter_docs(function: Callable[..., Any]) -> dict[str, str]:

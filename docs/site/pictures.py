@@ -78,6 +78,13 @@ STEPS = {
     "prod": "{op: prod, of: small, axis: y, dtype: float64}",
     "ptp": "{op: ptp, of: photo, axis: y}",
     "var": "{op: var, of: photo, axis: y}",
+    "black_tophat": "{op: black_tophat, of: photo, footprint: {disk: 4}}",
+    "closing": "{op: closing, of: photo, footprint: {disk: 4}}",
+    "dilation": "{op: dilation, of: photo, footprint: {disk: 4}}",
+    "erosion": "{op: erosion, of: photo, footprint: {disk: 4}}",
+    "morphological_gradient": "{op: morphological_gradient, of: photo, footprint: {disk: 4}}",
+    "opening": "{op: opening, of: photo, footprint: {disk: 4}}",
+    "white_tophat": "{op: white_tophat, of: photo, footprint: {disk: 4}}",
 }
 """How each op is used for its picture; an add-on's as its own example says."""
 

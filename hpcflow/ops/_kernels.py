@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -25,6 +25,7 @@ from hpcflow.ops._windows import (
     planar,
     window,
 )
+from hpcflow.parameters import PositiveInt
 from hpcflow.regions import Depth
 
 NESTED = "a list of numbers, nested once for each axis"
@@ -51,9 +52,28 @@ Kernel = Annotated[
     Says(NESTED, "lists of numbers, nested once for each axis"),
 ]
 """An array written out: numbers in lists, nested once for each axis."""
+SHAPES = {"square": 2, "cube": 3, "disk": 2, "ball": 3, "diamond": 2, "octahedron": 3}
+"""Named footprints, and how many axes each has."""
+Footprint = Annotated[
+    Kernel | dict[Literal["square", "cube", "disk", "ball", "diamond", "octahedron"], PositiveInt],
+    Field(
+        description="The window's shape: 1 for each element that belongs to it, in lists nested once for each of "
+        "`axes` in increasing order; or by name as scikit-image's, `{disk: 2}` and so `ball`, `diamond` and "
+        "`octahedron` by their radius, `{square: 5}` and `cube` by their side."
+    ),
+]
 
 
-def kernel(name: str, value: list[Any], axes: Sequence[int], ndim: int, dtype: Any = np.float64) -> Array:
+def shaped(name: str, length: int) -> Array:
+    """A named footprint, as the function of this name in `skimage.morphology`."""
+    ndim = SHAPES[name]
+    if name in ("square", "cube"):
+        return np.ones((length,) * ndim, np.bool_)
+    away = np.abs(np.indices((2 * length + 1,) * ndim) - length)
+    return away.sum(axis=0) <= length if name in ("diamond", "octahedron") else (away**2).sum(axis=0) <= length**2
+
+
+def kernel(name: str, value: Any, axes: Sequence[int], ndim: int, dtype: Any = np.float64) -> Array:
     """A kernel as an array with `ndim` axes, of length 1 beside `axes`."""
     array = _array(value, np.dtype(dtype))
     if array.ndim != len(axes):
@@ -71,15 +91,15 @@ def kernel(name: str, value: list[Any], axes: Sequence[int], ndim: int, dtype: A
     return array[tuple(slice(None) if axis in axes else None for axis in range(ndim))]
 
 
-_arrays: dict[tuple[int, str], tuple[list[Any], Array]] = {}
+_arrays: dict[tuple[int, str], tuple[Any, Array]] = {}
 """The kernels last used, with the lists they were made of: a list is then not read again for every tile."""
 
 
-def _array(value: list[Any], dtype: np.dtype[Any]) -> Array:
+def _array(value: Any, dtype: np.dtype[Any]) -> Array:
     place = id(value), dtype.char
     known = _arrays.get(place)
     if known is None or known[0] is not value:
-        known = value, np.asarray(value, dtype)
+        known = value, np.asarray(shaped(*next(iter(value.items()))) if isinstance(value, dict) else value, dtype)
         known[1].flags.writeable = False
         if len(_arrays) >= 64:
             _arrays.clear()

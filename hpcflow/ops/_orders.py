@@ -76,7 +76,7 @@ def extreme(
         how |= {"size": sizes, "mode": boundaries(mode, axes, x.ndim)}
     else:
         how |= {"footprint": xp.asarray(mask), "mode": boundaries(mode, range(x.ndim), x.ndim)[0]}
-    return _ordered(name, native(x), cval=cval, xp=xp, **how)
+    return ordered(name, native(x), cval=cval, xp=xp, **how)
 
 
 def middle(
@@ -88,11 +88,11 @@ def middle(
     how: dict[str, Any] = {"mode": boundaries(mode, range(x.ndim), x.ndim)[0], "cval": cval, "xp": xp}
     if x.ndim > 1 or (mask is None and fast(x.size, sizes[0])):
         shape = {"size": sizes} if mask is None else {"footprint": xp.asarray(mask)}
-        return _ordered("median", native(x), origin=shifts, **shape, **how)
+        return ordered("median", native(x), origin=shifts, **shape, **how)
     # SciPy's quick way along a single axis leaves out of account that a footprint has holes, and
     # goes wrong beyond the ends if the window is longer than the array.
     line = xp.ones((1, sizes[0]), bool) if mask is None else xp.asarray(mask)[None]
-    return _ordered("median", native(x)[None], origin=[0, *shifts], footprint=line, **how)[0]
+    return ordered("median", native(x)[None], origin=[0, *shifts], footprint=line, **how)[0]
 
 
 def fast(length: int, size: int) -> bool:
@@ -100,7 +100,7 @@ def fast(length: int, size: int) -> bool:
     return length >= size
 
 
-def _ordered(name: str, x: Array, *, cval: float, xp: Namespace, **how: Any) -> Array:
+def ordered(name: str, x: Array, *, cval: float, xp: Namespace, **how: Any) -> Array:
     """Filter so that a window that holds NaN gives NaN, as NumPy's functions do.
 
     SciPy leaves open what NaN does; it depends on what came before it along the line, and so on

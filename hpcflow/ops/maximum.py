@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpcflow.namespace import Array, Namespace
-from hpcflow.ops._kernels import Kernel
+from hpcflow.ops._kernels import Footprint
 from hpcflow.ops._orders import depth, extreme, result, scratch
 from hpcflow.parameters import Axes, Boundary, PerAxis, PositiveInt
 from hpcflow.registry import op
@@ -15,7 +15,7 @@ def maximum(
     /,
     *,
     size: PerAxis[PositiveInt] | None = None,
-    footprint: Kernel | None = None,
+    footprint: Footprint | None = None,
     mode: PerAxis[Boundary] = "reflect",
     cval: float = 0.0,
     origin: PerAxis[int] = 0,
@@ -30,9 +30,6 @@ def maximum(
     ----------
     size : int or list of int
         Length of the window in elements, for all `axes` or for each. This or `footprint`.
-    footprint : nested list of 0 and 1
-        The window's shape, where it is no box: 1 for each element that belongs to it, in lists
-        nested once for each of `axes` in increasing order.
     mode : str or list of str
         What lies beyond the array's ends, for all `axes` or, with `size`, for each.
     cval : float

@@ -6,7 +6,7 @@ from typing import Any
 
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace
-from hpcflow.ops._kernels import Kernel
+from hpcflow.ops._kernels import Footprint
 from hpcflow.ops._orders import depth, middle, result, scratch
 from hpcflow.ops._windows import swapped
 from hpcflow.parameters import Axes, Boundary, PerAxis, PositiveInt
@@ -41,7 +41,7 @@ def median(
     /,
     *,
     size: PerAxis[PositiveInt] | None = None,
-    footprint: Kernel | None = None,
+    footprint: Footprint | None = None,
     mode: Boundary = "reflect",
     cval: float = 0.0,
     origin: PerAxis[int] = 0,
@@ -57,9 +57,6 @@ def median(
     ----------
     size : int or list of int
         Length of the window in elements, for all `axes` or for each. This or `footprint`.
-    footprint : nested list of 0 and 1
-        The window's shape, where it is no box: 1 for each element that belongs to it, in lists
-        nested once for each of `axes` in increasing order.
     mode : str
         What lies beyond the array's ends.
     cval : float

@@ -20,8 +20,8 @@ KINDS = {"sources": "sources", "steps": "ops", "sinks": "sinks"}
 """What the registry calls the functions behind the nodes of each section."""
 SYNONYMS = {
     "average": "mean", "avg": "mean", "blur": "gaussian", "box": "uniform", "box_filter": "uniform",
-    "cast": "astype", "concat": "concatenate", "convert": "astype", "crop": "isel", "dilate": "maximum",
-    "dilation": "maximum", "erode": "minimum", "erosion": "minimum", "hist": "histogram", "max_filter": "maximum",
+    "cast": "astype", "concat": "concatenate", "convert": "astype", "crop": "isel", "dilate": "dilation",
+    "erode": "erosion", "hist": "histogram", "max_filter": "maximum",
     "mean_filter": "uniform", "median_filter": "median", "min_filter": "minimum", "predict": "infer",
     "slice": "isel", "smooth": "gaussian", "subset": "isel", "topk": "top_k", "bin": "raw", "binary": "raw",
     "folder": "images", "jpeg": "images", "jpg": "images", "memmap": "npy", "numpy": "npy", "photos": "images",
