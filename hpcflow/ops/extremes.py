@@ -250,11 +250,13 @@ def value(partial: Partial) -> Array:
 def first_part(x: Array, axis: Any, *, skipna: bool, backwards: bool, xp: Namespace) -> Partial:
     """The first or last element of a piece that counts, and whether there is one."""
     (one,) = axis
-    line = xp.flip(x, one) if backwards else x
+    turned = [slice(None, None, -1 if backwards and i == one else None) for i in range(x.ndim)]
+    line = x[tuple(turned)]
     nan = missing(line, skipna=skipna, xp=xp)
-    there = xp.ones(line.shape, bool) if nan is None else ~nan
-    at = xp.expand_dims(there.argmax(axis=one), one)
-    return xp.take_along_axis(line, at, axis=one), there.any(axis=one, keepdims=True)
+    there = xp.full(line.shape, 1, np.int8) if nan is None else (~nan).astype(np.int8)
+    shape = kept_shape(x.shape, axis)
+    at = there.argmax(axis=one).reshape(shape)
+    return xp.take_along_axis(line, at, axis=one), there.max(axis=axis, keepdims=True) > 0
 
 
 @reduction(combine=kept_first, finalize=value, meta=along, scratch=2.0)

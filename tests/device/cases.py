@@ -12,12 +12,14 @@ MORE = {
     "fft": [{}, {"axes": [0]}, {"norm": "ortho"}],
     "ifft": [{}],
     "matmul": [{}],
-    "sum": [{}, {"axis": 0}],
-    "mean": [{}, {"axis": 0}],
-    "min": [{}, {"axis": 1}],
+    "sum": [{}, {"axis": 0}, {"axis": 0, "skipna": True}],
+    "mean": [{}, {"axis": 0}, {"axis": 0, "skipna": True}],
+    "min": [{}, {"axis": 1}, {"axis": 0, "skipna": True}],
     "max": [{}, {"axis": 1}],
     "std": [{}, {"axis": 0}],
-    "argmax": [{}, {"axis": 0}],
+    **{name: [{}, {"axis": 0}] for name in ("prod", "var", "ptp", "any", "all", "count", "count_nonzero", "argmin")},
+    **{name: [{"axis": 0}, {"axis": 1}] for name in ("first", "last")},
+    "argmax": [{}, {"axis": 0}, {"axis": 0, "skipna": True}],
     "histogram": [{"range": [0, 9]}, {"range": [0, 9], "axis": 0}],
     "normalize": [{"mean": [1, 2, 3, 4, 5, 6], "std": 2.0}],
     "gaussian": [{"sigma": 2, "order": 1}, {"sigma": [1, 2], "mode": ["wrap", "reflect"]}],
@@ -43,8 +45,7 @@ def params_of(name, given):
     params = {"axis": (0, 1) if axes is None else (axes,), "keepdims": False}
     if name == "histogram":
         return {"axis": params["axis"], "bins": 5, "range": given["range"]}
-    params |= {"dtype": None} if name in ("sum", "mean", "std") else {}
-    return params | ({"ddof": 0.0} if name == "std" else {})
+    return params | ({"skipna": True} if given.get("skipna") else {})
 
 
 def placed(x):

@@ -129,8 +129,20 @@ class Strict:
     def max(self, *, axis=None, keepdims=False):
         return self._reduced("max", axis, keepdims)
 
+    def any(self, *, axis=None, keepdims=False):
+        return self._reduced("any", axis, keepdims)
+
+    def all(self, *, axis=None, keepdims=False):
+        return self._reduced("all", axis, keepdims)
+
+    def prod(self, *, axis=None, dtype=None, keepdims=False):
+        return (self if dtype is None else self.astype(dtype))._reduced("prod", axis, keepdims)
+
     def argmax(self, *, axis=None):
         return Strict(standard.argmax(self.held, axis=axis))
+
+    def argmin(self, *, axis=None):
+        return Strict(standard.argmin(self.held, axis=axis))
 
     def reshape(self, *shape):
         shape = tuple(shape[0]) if isinstance(shape[0], (list, tuple)) else shape
