@@ -82,9 +82,16 @@ def compared(meta: Meta) -> float:
     return scratch(meta) + swapped(meta)
 
 
-def _binary(name: str, x: Array, window: Array, *, iterations: int, border: bool, xp: Namespace) -> Array:
-    run = getattr(companion(xp, "ndimage"), f"binary_{name}")
-    return run(x, xp.asarray(window), iterations=iterations, border_value=int(border))
+def _binary(names: str, x: Array, window: Array, *, iterations: int, border: bool, xp: Namespace) -> Array:
+    """Erosions and dilations one after another, each so many times.
+
+    SciPy's own iterations go wrong where a window is longer than the array (1.17), so each is a call.
+    """
+    ndimage, structure = companion(xp, "ndimage"), xp.asarray(window)
+    for name in names.split():
+        for _ in range(iterations):
+            x = getattr(ndimage, f"binary_{name}")(x, structure, border_value=int(border))
+    return x
 
 
 def _grey(names: str, x: Array, window: Array, *, mode: str, cval: float, xp: Namespace) -> Array:
@@ -174,7 +181,7 @@ def opening(
     """
     window = _window(x.ndim, size, footprint, axes)
     if x.dtype.kind == "b":
-        return _binary("opening", x, window, iterations=iterations, border=border_value, xp=xp)
+        return _binary("erosion dilation", x, window, iterations=iterations, border=border_value, xp=xp)
     return _grey("minimum maximum", native(x), window, mode=mode, cval=cval, xp=xp)
 
 
@@ -200,7 +207,7 @@ def closing(
     """
     window = _window(x.ndim, size, footprint, axes)
     if x.dtype.kind == "b":
-        return _binary("closing", x, window, iterations=iterations, border=border_value, xp=xp)
+        return _binary("dilation erosion", x, window, iterations=iterations, border=border_value, xp=xp)
     return _grey("maximum minimum", native(x), window, mode=mode, cval=cval, xp=xp)
 
 

@@ -61,9 +61,16 @@ def test_booleans(name, data):
     x = data.draw(images(["?"]))
     ours, theirs = data.draw(windows(x.ndim, none=True))
     structure = theirs.get("footprint", np.ones(theirs["size"], bool) if "size" in theirs else None)
-    how = {"border_value": data.draw(st.booleans()), "iterations": data.draw(st.integers(1, 3))}
-    got = run(data.draw, name, [x], **ours, **how)
-    np.testing.assert_array_equal(got, getattr(ndimage, f"binary_{name}")(x, structure, **how), strict=True)
+    border, times = data.draw(st.booleans()), data.draw(st.integers(1, 3))
+    got = run(data.draw, name, [x], **ours, border_value=border, iterations=times)
+    expected = x
+    # One call for each time: SciPy's `iterations` are wrong where a window is longer than the array.
+    for step in {"opening": ["erosion", "dilation"], "closing": ["dilation", "erosion"]}.get(name, [name]):
+        for _ in range(times):
+            expected = getattr(ndimage, f"binary_{step}")(expected, structure, border_value=border)
+    np.testing.assert_array_equal(got, expected, strict=True)
+    if times == 1:
+        np.testing.assert_array_equal(got, getattr(ndimage, f"binary_{name}")(x, structure, border_value=border))
 
 
 @pytest.mark.parametrize("name", ["white_tophat", "black_tophat"])
