@@ -36,6 +36,11 @@ ENDINGS = (
 WORDS = ("auth", "pass", "sas", "pw")
 """Names of secrets, alone or as the last of several words; but for the filters `high_pass`, `low_pass`, ..."""
 FILTERS = re.compile(r"(?i)(high|low|band|all)[^a-z0-9]*pass")
+HINTS = (
+    "token", "secret", "pass", "pw", "jwt", "bearer", "credential", "signature", "auth", "cookie", "key", "sas",
+    "connection",
+)  # fmt: skip
+"""One of these is in every name of a secret: most texts hold none, and need no closer look."""
 IN_OPTIONS = ("key",)
 """Also those of secrets among options of a storage; elsewhere the word has other meanings."""
 IN_QUERIES = (
@@ -283,6 +288,9 @@ def _is_random(value: str) -> bool:
 
 
 def _without_pairs(text: str) -> str:
+    small = text.lower()
+    if not any(hint in small for hint in HINTS):
+        return text
     pieces, done = [], 0
     for found in PAIR.finditer(text):
         if found.start() < done or not is_secret(found["name"]):

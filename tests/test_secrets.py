@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcflow.errors import Mismatch
-from hpcflow.secrets import conceal, redact, redacted, references, reveal
+from hpcflow.secrets import ENDINGS, HINTS, IN_OPTIONS, WORDS, conceal, redact, redacted, references, reveal
 
 
 def test_reveal(monkeypatch):
@@ -108,3 +108,7 @@ def test_no_secret_is_left_and_what_is_struck_out_stays_so(name, value, forms, b
     shown = redact(text)
     assert secret not in shown or (name == "X-Amz-Signature" and "?" not in text)
     assert redact(shown) == shown
+
+
+def test_every_name_of_a_secret_holds_a_hint():
+    assert all(any(hint in name for hint in HINTS) for name in (*ENDINGS, *WORDS, *IN_OPTIONS))

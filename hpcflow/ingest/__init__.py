@@ -4,8 +4,9 @@
 
     lists ──> engine ──> hosts            who may be asked now, over all processes
                  │   └─> web · elsewhere  one try: HTTP, or any file system of fsspec's
+                 │        └─> wire · guard · proxies    what is sent, and to which addresses
                  ├─────> part             what has come so far, resumed where a try broke off
-                 └─────> cache            bodies by their SHA-256, shared by runs
+                 └─────> cache · kinds    bodies by their SHA-256, shared by runs; what they are
     batch = lists + engine + manifest     a folder of files; `hpcflow fetch`
     local = engine on a thread            what sources read URLs through
 """

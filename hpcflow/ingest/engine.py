@@ -53,6 +53,7 @@ class Got:
     status: str = "failed"
     bytes: int | None = None
     sha256: str | None = None
+    """Of the body, also where another was expected."""
     tries: int = 0
     seconds: float = 0.0
     reason: str | None = None
@@ -191,6 +192,8 @@ class Engine:
         name = key(_url_of(item), self.settings.headers)
         async with owning(self.cache.locks, int(name[:15], 16)):
             known = self.cache.entry(name)
+            if known and item.sha256 not in (None, known.sha256):
+                known = None  # what was not wanted is not asked about
             sha256 = item.sha256 or (known.sha256 if known and known.fresh else None)
             coding = known.coding if known and known.sha256 == sha256 else ""
             if sha256 is not None and await self._deliver(sha256, coding, to, got):
@@ -327,7 +330,8 @@ class Engine:
         body, sha256 = part.whole()
         if expected is not None and sha256 != expected:
             part.drop()
-            raise Failure(f"its SHA-256 is {sha256}, expected {expected}", again=True)
+            got.sha256 = sha256
+            raise Failure(f"its SHA-256 is {sha256}, expected {expected}", again=got.tries == 1)
         size, version, told = part.size, part.version, None
         if to is None:
             kept = self.cache.add(body, sha256) if body is not None else self.cache.take(part.path, sha256, size)

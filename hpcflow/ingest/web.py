@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import zlib
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from yarl import URL
 
 from hpcflow.errors import HpcflowError
 from hpcflow.ingest.cache import Entry
+from hpcflow.ingest.codings import CODINGS, decoded
 from hpcflow.ingest.failures import AGAIN, Failure, answered, too_large
 from hpcflow.ingest.guard import PrivateAddress, private_address, public_socket, redirected, refuse_private, same_host
 from hpcflow.ingest.hosts import Host
@@ -39,10 +39,6 @@ LONGEST_LINE = 2**16
 TEXTS = {"", ".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".yaml", ".yml", ".svg"}
 """Endings of URLs whose content a server may well call a web page."""
 WEB_PAGES = {*ENDINGS[".html"], *PROGRAMS}
-CODINGS = ("gzip", "x-gzip", "deflate")
-"""Content codings that are undone, though none is asked for; what comes in others is kept as it is."""
-PIECE = 2**18
-"""Bytes that a decompressor gives at a time."""
 
 
 class NotModified(Exception):
@@ -170,7 +166,7 @@ class Web:
                 total = _total(answer)
                 _refuse_page(answer.headers.get("Content-Type", ""), target.url)
                 found = bytearray()
-                async for piece in _decoded(answer.content.iter_any(), _encoding(answer)):
+                async for piece in decoded(answer.content.iter_any(), _encoding(answer)):
                     found += piece
                     if len(found) >= length:
                         break
@@ -211,7 +207,7 @@ class Web:
         start = part.size
         # The connection goes back to its pool with the last byte; what it gets after that is excess.
         protocol = getattr(answer, "_protocol", None)
-        async for piece in _decoded(answer.content.iter_any(), encoding):
+        async for piece in decoded(answer.content.iter_any(), encoding):
             if part.size == 0:
                 _sniff(piece, url)
             if part.size + len(piece) > most:
@@ -337,50 +333,6 @@ def _refuse_page(kind: str, url: str) -> None:
 def _sniff(piece: bytes, url: str) -> None:
     if told(piece[:HEAD]) == ".html" and extension(url) not in WEB_PAGES:
         raise Failure(f"expected a `{extension(url)}` file, found a web page", again=False)
-
-
-def _decoded(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
-    """The body with its Content-Encoding undone, in pieces of bounded size."""
-    return _inflated(pieces, encoding) if encoding else pieces
-
-
-async def _inflated(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
-    decoder = Inflate(encoding)
-    try:
-        async for piece in pieces:
-            for plain in decoder.feed(piece):
-                yield plain
-        decoder.end()
-    except zlib.error as error:
-        raise Failure(f"its {encoding} encoding is damaged: {error}", again=True) from None
-
-
-class Inflate:
-    """Undoes `gzip`, of one member or several, and `deflate`, with its header or without."""
-
-    def __init__(self, encoding: str) -> None:
-        self._deflate = encoding == "deflate"
-        self._decoder: Any = None
-
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """What comes out for some bytes that go in, never much at a time."""
-        while piece:
-            if self._decoder is None or self._decoder.eof:
-                raw = self._deflate and not (piece[0] & 15 == 8 and int.from_bytes(piece[:2].ljust(2), "big") % 31 == 0)
-                self._decoder = zlib.decompressobj(-15 if raw else 15 if self._deflate else 31)
-            plain = self._decoder.decompress(piece, PIECE)
-            if plain:
-                yield plain
-            piece = self._decoder.unconsumed_tail or self._decoder.unused_data
-            if not piece and len(plain) == PIECE:
-                # The input is used up, but more may wait inside.
-                while more := self._decoder.decompress(b"", PIECE):
-                    yield more
-
-    def end(self) -> None:
-        """Hold the end of the input against the end of the stream."""
-        if self._decoder is None or not self._decoder.eof:
-            raise zlib.error("it breaks off")
 
 
 @contextmanager

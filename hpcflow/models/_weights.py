@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from typing import BinaryIO
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 from hpcflow.errors import Mismatch, RunError
-from hpcflow.files import OWN, cache_folder, private_cache, regular_file, written
+from hpcflow.files import cache_folder, private_cache, regular_file
+from hpcflow.ingest.items import Item
+from hpcflow.ingest.settings import Settings
 from hpcflow.secrets import redact
 
-TIMEOUT = 60
-"""Seconds that a server may stay silent."""
+TIMEOUT = 3600.0
+"""Seconds that a file may take to come."""
+LARGEST = 2**40
+"""Bytes."""
 
 
 def pinned(where: str, sha256: str, *, hint: str = "") -> bytes:
@@ -56,26 +57,17 @@ def _check(where: str, found: str, expected: str) -> None:
 
 def _fetched(url: str, sha256: str, hint: str) -> bytes:
     kept = cache_folder("weights") / sha256
-    if not kept.exists():
-        private_cache("weights")
-        # Other processes may fetch the same file at the same time: each its own, the last rename wins.
-        with written(kept, mode=OWN, lasting=False) as file:
-            _check(redact(url), _download(url, file, hint), sha256)
-    return pinned(str(kept), sha256)
+    if kept.exists():
+        return pinned(str(kept), sha256)
+    from hpcflow.ingest.local import fetcher  # noqa: PLC0415  (aiohttp: only where something is fetched)
 
-
-def _download(url: str, file: BinaryIO, hint: str) -> str:
-    digest = hashlib.sha256()
-    try:
-        with urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 (http or https, see above)
-            while piece := answer.read(2**20):
-                digest.update(piece)
-                file.write(piece)
-    except (OSError, ValueError) as error:
-        if isinstance(error, HTTPError):
-            error.close()  # it is the server's answer too, with its connection
-        raise RunError(_advice(f"could not fetch `{redact(url)}`: {error}", hint)) from error
-    return digest.hexdigest()
+    private_cache("weights")
+    there = fetcher(Settings(timeout=TIMEOUT, max_bytes=LARGEST))
+    got = there.wait(there.engine.get(Item(url, sha256=sha256), kept))
+    if got.path is None:
+        _check(redact(url), got.sha256 or sha256, sha256)
+        raise RunError(_advice(f"could not fetch `{redact(url)}`: {got.reason}", hint))
+    return pinned(str(got.path), sha256)
 
 
 def _advice(message: str, hint: str) -> str:

@@ -437,3 +437,14 @@ def test_other_schemes_go_through_fsspec(get, tmp_path):
     assert [content(tmp_path, row, "matches") for row in rows] == [b"alpha", b"beta"]
     with pytest.raises(Mismatch, match="expected files that match"):
         get("memory://bucket/*.jpg")
+
+
+def test_a_body_that_the_list_does_not_want_is_not_taken_because_it_is_unchanged(get, server, tmp_path, monkeypatch):
+    """What the cache has of a URL is asked about only where it is what the list says."""
+    monkeypatch.setattr("hpcflow.ingest.cache.FRESH", 0.0)
+    url = server.url("ok/unwanted.bin")
+    get([url])
+    (tmp_path / "list.csv").write_text(f"url,sha256\n{url},{'a' * 64}\n")
+    _, (row,) = get(str(tmp_path / "list.csv"), "out2")
+    assert row["status"] == "failed"
+    assert row["tries"] == 2
