@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -20,7 +21,16 @@ from hpcflow.errors import Fault, FlowError, Location, Mismatch
 from hpcflow.files import regular_file
 from hpcflow.scalars import Scalar, found, resolve, short
 from hpcflow.text.faults import Faults
-from hpcflow.text.syntax import MOST_LEVELS, NO_ANCHORS, NO_DEEPER, NO_DIRECTIVES, NO_TAGS, ONE_DOCUMENT, explain
+from hpcflow.text.syntax import (
+    MOST_LEVELS,
+    NO_ANCHORS,
+    NO_DEEPER,
+    NO_DIRECTIVES,
+    NO_START,
+    NO_TAGS,
+    ONE_DOCUMENT,
+    explain,
+)
 
 MOST_BYTES = 2**20
 MOST_VALUES = 20_000
@@ -28,6 +38,7 @@ LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Only its events are used; libyaml's where PyYAML was built with it."""
 
 BREAKS = re.compile(r"\r\n|\r|\n")
+YAML_1_2, START = re.compile(r"%YAML +1\.2 *( #.*)?"), re.compile(r"---(\s|$)")
 # What YAML does not print, the breaks that only some programs see, and marks that make a line
 # look like another.
 UNWANTED = re.compile(
@@ -175,11 +186,7 @@ def plain(value: Value | None) -> Any:
 
 def _clean(lines: Sequence[str], file: str, faults: Faults) -> str | None:
     """The text without tabs; `None` where it holds what would mislead the parser."""
-    first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
-    if lines[first].startswith("%"):
-        faults.error(Location(file, first + 1, 1, lines[first]), *NO_DIRECTIVES)
-        return None
-    go_on = True
+    go_on = _opens(lines, file, faults)
     cleaned = []
     for number, line in enumerate(lines, start=1):
         unwanted = UNWANTED.search(line)
@@ -195,6 +202,21 @@ def _clean(lines: Sequence[str], file: str, faults: Faults) -> str | None:
         if faults.full:
             return None
     return "\n".join(cleaned) if go_on else None
+
+
+def _opens(lines: Sequence[str], file: str, faults: Faults) -> bool:
+    """Whether the text opens with no directive, or with that of YAML 1.2 and the `---` that belongs to it."""
+    opening = list(islice((i for i, line in enumerate(lines) if line.split("#")[0].strip()), 2))
+    if not opening or not lines[opening[0]].startswith("%"):
+        return True
+    if not YAML_1_2.fullmatch(lines[opening[0]]):
+        at, said = opening[0], NO_DIRECTIVES
+    elif not START.match(lines[opening[-1]]):
+        at, said = opening[-1], NO_START
+    else:
+        return True
+    faults.error(Location(file, at + 1, 1, lines[at]), *said)
+    return False
 
 
 def _tab_hint(line: str) -> str:

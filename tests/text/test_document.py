@@ -50,6 +50,37 @@ class TestEitherParser:
         _, faults = read("a: !t 1\nb: &x 2\nc: 3\nc: 4\n<<: 5\n1.5: 6\nd: " + "9" * 200)
         assert [fault.split(":")[1] for fault in faults] == ["1", "2", "4", "5", "6", "7"]
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "---\na: 1", "%YAML 1.2\n---\na: 1", "# x\n\n%YAML  1.2 # y\n  # z\n--- # w\na: 1\n...\n",
+            "\ufeff%YAML 1.2\r\n---\r\na: 1\r\n...\r\n# x", "--- {a: 1}",
+        ],
+    )  # fmt: skip
+    def test_the_marks_of_one_document(self, text):
+        assert read(decode(text.encode(), "f.yaml", Faults())) == ({"a": 1}, [])
+
+    @pytest.mark.parametrize(
+        ("text", "line", "said"),
+        [
+            ("%YAML 1.1\n---\na: 1", 1, "but `%YAML 1.2`"),
+            ("%YAML 1.2x\n---\na: 1", 1, "but `%YAML 1.2`"),
+            ("# x\n%TAG ! x\n---\na: 1", 2, "but `%YAML 1.2`"),
+            ("%YAML 1.2\n%TAG ! x\n---\na: 1", 2, "a line of `---`"),
+            ("%YAML 1.2\n\na: 1", 3, "a line of `---`"),
+            ("%YAML 1.2", 1, "a line of `---`"),
+            ("---\n---\na: 1", 2, "found another"),
+            ("---\na: 1\n---\n", 3, "found another"),
+            ("%YAML 1.2\n---\na: 1\n...\n%YAML 1.2\n---\na: 1\n", 5, "found another"),
+            ("--- !t\na: 1", 1, "no tag"),
+        ],
+    )
+    def test_other_marks_are_faults(self, text, line, said):
+        _, faults = read(text)
+        assert len(faults) == 1
+        assert faults[0].startswith(f"f.yaml:{line}:")
+        assert said in faults[0]
+
     def test_levels(self):
         assert read("[" * 32 + "]" * 32)[1] == []
         assert "at most 32 levels" in read("[" * 33 + "]" * 33)[1][0]
@@ -62,6 +93,8 @@ BROKEN = [
     "%YAML 1.2\n---\na: 1", "%TAG ! x\n---\na: 1", "%x", "a: !!python/name:x y", "a: &x 1\nb: *x", "? [a]\n: 1",
     "{[a]: 1}", "a: 'x' y", "a: [1,2] x", 'a: "x\ny', "a: -", "a: - b", "a:\n  b: 1\n   c: 2", "a: |\n\tx", "a: ,",
     "a: [,]", "a: [1,,2]", "a: {,}", "--- a\n--- b", "a: 1\n...\nb: 2", "a: 1\n... x", "a: 'it's'", "a: !<x",
+    "%YAML 1.2\na: 1", "%YAML 1.3\n---\na: 1", "%YAML 1.2\n---\na: 1\n%YAML 1.2\n---\nb: 1",
+    "%YAML 1.2\n---\na: 1\n...\n%TAG ! x\n---\nb: 1", "---\n%YAML 1.2\n---\na: 1",
     "&a &b c", '"a": 1\n"b" 2', "a: 1\nfoo bar\nb: 2", "a:\n- x\n- y: 1\n  z", "{a: 1}}", "a: &\n", "a: *", ": x",
     "a: {b: c: d}", "x: {a: 1, b: {c: 2}", "a: [\n1,\n\n", "a: {'b':c}", "a: [a:1, b]",
 ]  # fmt: skip
