@@ -10,6 +10,7 @@ from typing import Any
 
 from hpcflow.errors import RunError
 from hpcflow.files import PARTIAL, mine, sync
+from hpcflow.sinks._consolidated import listed
 from hpcflow.sinks._parts import leftovers, store, sync_all
 
 _OLD = ".hpcflow-replaced"
@@ -63,9 +64,13 @@ def unsigned(document: bytes) -> Any:
 
 
 def published(path: str, part: str, *, fenced: bool) -> None:
-    """Make sure that all of a folder is on the disk, then give it its name; nothing where that was done."""
-    if not Path(part).is_dir():
-        return  # an earlier run has published it
+    """Make sure that all of a folder is on the disk, give it its name, and list it in groups around it."""
+    if Path(part).is_dir():  # else an earlier run has given it its name
+        _named(path, part, fenced=fenced)
+    listed(path)
+
+
+def _named(path: str, part: str, *, fenced: bool) -> None:
     # Under this name no process of this run, or of any other, writes into it any more.
     done = Path(part + "-done") if fenced else Path(part)
     Path(part).rename(done)

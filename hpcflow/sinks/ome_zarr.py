@@ -20,6 +20,7 @@ from hpcflow.regions import Region, Shape, tiles, whole
 from hpcflow.registry import sink
 from hpcflow.schemes import local_path
 from hpcflow.sinks._channels import described
+from hpcflow.sinks._consolidated import expect_version_3
 from hpcflow.sinks._folders import cleared, published, sign, taken_over, there, unsigned
 from hpcflow.sinks._layout import Codec, Layout, chunked, lengths, numeric, together
 from hpcflow.sinks._parts import part_of, store
@@ -367,8 +368,10 @@ def ome_zarr(
     --------
     image: {to: ome_zarr, of: smooth, path: out/smooth.ome.zarr, scale: [2, 0.5, 0.5]}
     """
+    path = local_path(path)
+    expect_version_3(path)
     return OmeZarrSink(
-        path=local_path(path),
+        path=path,
         chunks=None if chunks == "auto" else tuple(chunks),
         shards=tuple(shards) if shards else None,
         codec=codec,

@@ -15,6 +15,7 @@ from hpcflow.parameters import PositiveInt
 from hpcflow.regions import Region, Shape
 from hpcflow.registry import sink
 from hpcflow.schemes import local_path
+from hpcflow.sinks._consolidated import expect_version_3
 from hpcflow.sinks._folders import cleared, published, sign, taken_over, there
 from hpcflow.sinks._layout import Codec, Layout, chunked, lengths, numeric, together
 from hpcflow.sinks._parts import part_of
@@ -154,8 +155,10 @@ def zarr(
     --------
     smooth: {to: zarr, of: smooth, path: out/smooth.zarr, chunks: [1024, 1024]}
     """
+    path = local_path(path)
+    expect_version_3(path)
     return ZarrSink(
-        path=local_path(path),
+        path=path,
         chunks=None if chunks == "auto" else tuple(chunks),
         shards=tuple(shards) if shards else None,
         codec=codec,

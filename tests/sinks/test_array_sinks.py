@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hpcflow
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.meta import ArraySink, Meta, Target
 from hpcflow.parameters import validate
@@ -20,6 +23,7 @@ from hpcflow.regions import slices, tiles, whole
 from hpcflow.registry import function
 from hpcflow.sinks._chunks import TARGET, auto_chunks, divisor
 from hpcflow.sinks.npy import NpyTarget
+from hpcflow.spec.validate import loads
 
 
 def open_sink(kind, params):
@@ -343,3 +347,46 @@ def test_chunks_by_default_are_never_too_large(shape, dtype, items):
 def test_divisor_cuts_whole_chunks(shard, side):
     assert shard % divisor(shard, side) == 0
     assert divisor(shard, side) <= side
+
+
+def _consolidated(path):
+    """A group of others', with consolidated metadata."""
+    group = zarr.open_group(path, mode="w", attributes={"title": "scans"})
+    group.create_array("old", data=np.arange(4), attributes={"units": "K"})
+    group.create_group("sub").create_array("older", data=np.arange(3))
+    return zarr.consolidate_metadata(path)
+
+
+SINKS = "\n".join(f"  y{i}: {{to: zarr, of: x, path: g.zarr/{'sub/' * (i % 2)}y{i}}}" for i in range(4))
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_an_output_is_listed_in_the_consolidated_metadata_around_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _consolidated("g.zarr")
+    np.save("x.npy", np.arange(12.0).reshape(3, 4))
+    source = "flow: f\nsources: {x: {from: npy, path: x.npy}}\nsinks:\n"
+    pyramid = "  p: {to: ome_zarr, of: x, path: g.zarr/p, chunks: [2, 2], levels: 2, dims: [y, x]}\n"
+    for _ in range(2):
+        hpcflow.run(loads(source + pyramid + SINKS), cluster="threads", run_dir="runs/a")
+    script = "import sys, hpcflow; hpcflow.run(sys.argv[1], cluster='synchronous', run_dir=sys.argv[2])"
+    running = []
+    for i in range(3):  # several runs that write into one group at a time
+        Path(f"{i}.yaml").write_text(source + f"  z: {{to: zarr, of: x, path: g.zarr/z{i}}}\n")
+        running.append(subprocess.Popen([sys.executable, "-c", script, f"{i}.yaml", f"runs/{i}"]))
+    assert [one.wait(120) for one in running] == [0, 0, 0]
+    group = zarr.open_consolidated("g.zarr")
+    names = {"old", "sub", "sub/older", "p", "p/0", "p/1", "y0", "sub/y1", "y2", "sub/y3", "z0", "z1", "z2"}
+    assert {name for name, _ in group.members(max_depth=None)} == names
+    assert group.attrs["title"] == "scans"
+    assert group["old"].attrs["units"] == "K"
+    for name in ("y0", "sub/y3", "z2", "p/0"):
+        np.testing.assert_array_equal(group[name][:], np.load("x.npy"))
+
+
+def test_no_output_goes_where_a_group_of_version_2_would_not_show_it(tmp_path):
+    zarr.open_group(tmp_path / "g.zarr", mode="w", zarr_format=2)
+    for kind in ("zarr", "ome_zarr"):
+        with pytest.raises(Mismatch, match="group of version 2") as error:
+            function("sinks", kind)(path=str(tmp_path / "g.zarr/y"))
+        assert error.value.parameter == "path"
