@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,17 @@ from hpcflow.report.record import Report
 from hpcflow.sizes import parse_share, parse_size
 from hpcflow.spec.flow import Flow
 from hpcflow.spec.validate import load as load_flow
+from hpcflow.trust import trusting
 
 SHARE_OF_FREE_MEMORY = 0.7
 
 
-def load(path: str | os.PathLike[str], params: Mapping[str, Any] | None = None) -> Flow:
+def load(
+    path: str | os.PathLike[str],
+    params: Mapping[str, Any] | None = None,
+    *,
+    trust_models: str | Iterable[str] = (),
+) -> Flow:
     """Read a flow file and hold it against what exists.
 
     Parameters
@@ -44,13 +50,16 @@ def load(path: str | os.PathLike[str], params: Mapping[str, Any] | None = None) 
         The YAML file.
     params : mapping, optional
         Values in place of the flow's own `params`.
+    trust_models : str or iterable of str
+        The SHA-256 of every TorchScript file that may run: it can do what this process may.
 
     Raises
     ------
     FlowError
         With every fault in the file.
     """
-    return load_flow(path, params)
+    with trusting(trust_models):
+        return load_flow(path, params)
 
 
 def plan(
@@ -62,13 +71,14 @@ def plan(
     threads: int | None = None,
     memory: int | str | None = None,
     run_dir: str | os.PathLike[str] | None = None,
+    trust_models: str | Iterable[str] = (),
 ) -> Plan:
     """What `run` would do: stages, blocks, bytes, memory. Reads metadata, starts nothing.
 
     Parameters
     ----------
     flow : Flow or path
-    params : mapping, optional
+    params, trust_models
         As for `load`, where `flow` is a path.
     cluster : str or path
         ``"local"``, ``"threads"``, ``"synchronous"``, or a profile.
@@ -86,11 +96,15 @@ def plan(
         Where the flow is wrong, or no block fits.
     """
     asked = memory if memory is None else parse_size(memory)
-    return _plan(_loaded(flow, params), profile(cluster, workers=workers, threads=threads, memory=asked), run_dir)
+    return _plan(
+        _loaded(flow, params, trust_models), profile(cluster, workers=workers, threads=threads, memory=asked), run_dir
+    )
 
 
-def _loaded(flow: Flow | str | os.PathLike[str], params: Mapping[str, Any] | None) -> Flow:
-    return flow if isinstance(flow, Flow) else load(flow, params)
+def _loaded(
+    flow: Flow | str | os.PathLike[str], params: Mapping[str, Any] | None, trust_models: str | Iterable[str]
+) -> Flow:
+    return flow if isinstance(flow, Flow) else load(flow, params, trust_models=trust_models)
 
 
 def _plan(flow: Flow, where: Profile, given: str | os.PathLike[str] | None) -> Plan:
@@ -145,12 +159,13 @@ def run(
     retries: int = 3,
     deadline: float | None = None,
     progress: Progress | None = None,
+    trust_models: str | Iterable[str] = (),
 ) -> Report:
     """Plan a flow, run it, and write its report.
 
     Parameters
     ----------
-    flow, params, cluster, workers, threads, memory, run_dir
+    flow, params, cluster, workers, threads, memory, run_dir, trust_models
         As for `plan`.
     fresh : bool
         Compute every block, also those that an earlier run has finished.
@@ -183,7 +198,7 @@ def run(
     allowed = parse_share(max_bad) if isinstance(max_bad, str) else max_bad
     asked = memory if memory is None else parse_size(memory)
     where = profile(cluster, workers=workers, threads=threads, memory=asked, dashboard=dashboard)
-    planned = _plan(_loaded(flow, params), where, run_dir)
+    planned = _plan(_loaded(flow, params, trust_models), where, run_dir)
     outputs = [str(planned.run_dir), *(output.path for output in planned.outputs)]
     shown = progress or (Cell() if in_notebook() else Silent())
     memory_watch = MemoryWatch(history.holds, limit=planned.budget)
@@ -251,6 +266,7 @@ def verify(
     repair: bool = False,
     params: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    trust_models: str | Iterable[str] = (),
 ) -> Verdict:
     """Hold an output against its manifest and its receipts, byte for byte.
 
@@ -264,6 +280,8 @@ def verify(
         Those of the flow's parameters that the run has not kept, being secret.
     progress : Progress, optional
         Is told what a repair does.
+    trust_models : str or iterable of str
+        As for `load`, where it repairs.
 
     Returns
     -------
@@ -288,7 +306,7 @@ def verify(
         )
     mend(found)
     kept = recall(found.manifest)
-    with chdir(kept.directory):
+    with chdir(kept.directory), trusting(trust_models):
         run(
             kept.flow(params or {}),
             cluster=kept.cluster,
@@ -303,14 +321,18 @@ def verify(
 
 
 def build(
-    flow: Flow | str | os.PathLike[str], params: Mapping[str, Any] | None = None, *, xarray: bool = False
+    flow: Flow | str | os.PathLike[str],
+    params: Mapping[str, Any] | None = None,
+    *,
+    xarray: bool = False,
+    trust_models: str | Iterable[str] = (),
 ) -> Mapping[str, Any]:
     """Every node of a flow as an ordinary lazy `dask.array.Array`, by name.
 
     Parameters
     ----------
     flow : Flow or path
-    params : mapping, optional
+    params, trust_models
         As for `load`, where `flow` is a path.
     xarray : bool
         Give `xarray.DataArray`s around them, with the names of the axes, and the coordinates that
@@ -321,7 +343,7 @@ def build(
     mapping of str to dask.array.Array or xarray.DataArray
         ``hpcflow.build(flow)["smooth"]``; nothing is read before it is computed.
     """
-    loaded = _loaded(flow, params)
+    loaded = _loaded(flow, params, trust_models)
     if xarray:
         from hpcflow.execute.labels import Labelled  # noqa: PLC0415
 

@@ -66,6 +66,7 @@ class Op:
     prepare: Callable[..., Any] | None = None
     identity: Callable[..., Any] | None = None
     doubts: Callable[..., Iterable[Mismatch]] | None = None
+    settle: Callable[..., Mapping[str, Any]] | None = None
     stencil: bool = False
     version: int = 1
 

@@ -48,6 +48,7 @@ def op(
     prepare: Callable[..., Any] | None = None,
     identity: Callable[..., Any] | None = None,
     doubts: Callable[..., Iterable[Mismatch]] | None = None,
+    settle: Callable[..., Mapping[str, Any]] | None = None,
     stencil: bool = False,
     version: int = 1,
 ) -> Callable[[F], F]:
@@ -96,6 +97,10 @@ def op(
         ``(**params) -> JSON values`` of what else the result depends on: a file's digest.
     doubts : callable, optional
         ``(*metas, **params) -> Mismatch…`` that a flow is warned of: what is allowed and hardly meant.
+    settle : callable, optional
+        ``(**params) -> parameters``, called when a flow is checked, before `meta`: looks at the files
+        that parameters name, raises `Mismatch` for those that will not do, and gives parameters that
+        are settled by them.
     stencil : bool
         Whether an op with `depth` is, for some parameters, one call of `kernels.planes.separable`,
         and so can be part of a compiled loop.
@@ -104,8 +109,8 @@ def op(
     """
     names = {"depth": depth, "whole": whole, "reaches": reach, "makes": meta, "inputs": inputs}
     costs = {"tile": tile, "scratch": scratch, "work": work, "base": base}
-    rest = {"prepare": prepare, "identity": identity, "doubts": doubts, "stencil": stencil, "version": version}
-    return _declare("ops", {**names, **costs, **rest})
+    rest = {"prepare": prepare, "identity": identity, "doubts": doubts, "settle": settle}
+    return _declare("ops", {**names, **costs, **rest, "stencil": stencil, "version": version})
 
 
 def reduction(

@@ -70,7 +70,7 @@ class Fake:
     code: int = 0
     calls: dict = field(default_factory=dict)
 
-    def load(self, path, params=None):
+    def load(self, path, params=None, *, trust_models=()):
         self.calls["load"] = (path, params)
         return SimpleNamespace(warnings=(Fault(Location("tiny.yaml", 1, 1), "unused", severity="warning"),))
 

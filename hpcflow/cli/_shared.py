@@ -49,6 +49,10 @@ MaxBad = Annotated[
 RunDir = Annotated[
     str | None, typer.Option(metavar="DIR", help="Where the report and what a resumed run needs go. [runs/<flow>]")
 ]
+TrustModels = Annotated[
+    list[str] | None,
+    typer.Option("--trust-models", metavar="SHA256", help="Run the TorchScript file with this digest, unseen."),
+]
 Directory = Annotated[str | None, typer.Option("-C", metavar="DIR", help="Work in this directory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]

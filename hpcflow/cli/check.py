@@ -7,8 +7,21 @@ from typing import Annotated, Any
 import typer
 
 from hpcflow.cli import _complete as complete
-from hpcflow.cli._shared import WRONG, Debug, Directory, Json, Params, app, errors, parse_params, print_json, work_in
+from hpcflow.cli._shared import (
+    WRONG,
+    Debug,
+    Directory,
+    Json,
+    Params,
+    TrustModels,
+    app,
+    errors,
+    parse_params,
+    print_json,
+    work_in,
+)
 from hpcflow.errors import Fault, FlowError
+from hpcflow.trust import trusting
 
 
 @app.command()
@@ -18,6 +31,7 @@ def check(
     ],
     *,
     param: Params = None,
+    trust_models: TrustModels = None,
     directory: Directory = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -26,7 +40,8 @@ def check(
     with errors(debug=debug):
         work_in(directory)
         params = parse_params(param)
-        found = {flow: _faults(flow, params) for flow in flows}
+        with trusting(trust_models or ()):
+            found = {flow: _faults(flow, params) for flow in flows}
         if as_json:
             faults = [_fault_json(fault) for one in found.values() for fault in one]
             print_json({"valid": not _wrong(found), "flows": list(found), "faults": faults})

@@ -17,6 +17,7 @@ from hpcflow.cli._shared import (
     Params,
     RunDir,
     Threads,
+    TrustModels,
     Workers,
     app,
     errors,
@@ -39,6 +40,7 @@ def plan(
     threads: Threads = None,
     memory: Memory = None,
     run_dir: RunDir = None,
+    trust_models: TrustModels = None,
     directory: Directory = None,
     html: Annotated[str | None, typer.Option("--html", metavar="FILE", help="Draw it as a page.")] = None,
     svg: Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Draw it as a picture.")] = None,
@@ -51,7 +53,7 @@ def plan(
         work_in(directory)
         from hpcflow import api  # noqa: PLC0415
 
-        loaded = api.load(flow, parse_params(param))
+        loaded = api.load(flow, parse_params(param), trust_models=trust_models or ())
         warn(loaded.warnings)
         planned = api.plan(loaded, cluster=cluster, workers=workers, threads=threads, memory=size, run_dir=run_dir)
         if html is not None or svg is not None:

@@ -20,6 +20,7 @@ from hpcflow.cli._shared import (
     Quiet,
     RunDir,
     Threads,
+    TrustModels,
     Workers,
     app,
     errors,
@@ -60,6 +61,7 @@ def run(
     no_dashboard: NoDashboard = False,
     retries: Retries = 3,
     deadline: Deadline = None,
+    trust_models: TrustModels = None,
     quiet: Quiet = False,
     directory: Directory = None,
     as_json: Json = False,
@@ -83,7 +85,7 @@ def run(
         from hpcflow import api  # noqa: PLC0415
         from hpcflow.display import showing, summary  # noqa: PLC0415
 
-        loaded = api.load(flow, parse_params(param))
+        loaded = api.load(flow, parse_params(param), trust_models=trust_models or ())
         warn(loaded.warnings)
         with showing(sys.stderr, quiet=quiet) as progress:
             report = api.run(loaded, progress=progress, **given)

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from hpcflow.cli._shared import FAILED, Debug, Directory, Json, Params, app, errors, parse_params, print_json, work_in
+from hpcflow.cli._shared import (
+    FAILED,
+    Debug,
+    Directory,
+    Json,
+    Params,
+    TrustModels,
+    app,
+    errors,
+    parse_params,
+    print_json,
+    work_in,
+)
 
 
 @app.command()
@@ -15,6 +27,7 @@ def verify(
     *,
     repair: Annotated[bool, typer.Option("--repair", help="Compute what is damaged again.")] = False,
     param: Params = None,
+    trust_models: TrustModels = None,
     directory: Directory = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -24,7 +37,7 @@ def verify(
         work_in(directory)
         from hpcflow import api  # noqa: PLC0415
 
-        found = api.verify(output, repair=repair, params=parse_params(param))
+        found = api.verify(output, repair=repair, params=parse_params(param), trust_models=trust_models or ())
         if as_json:
             print_json(found.to_json())
         else:

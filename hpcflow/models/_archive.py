@@ -1,30 +1,26 @@
 """Models in files: `torch.export` archives (.pt2) and TorchScript (.pt, .ts).
 
-A model file is a program. TorchScript is run by its own interpreter, and an exported program
-is a list of tensor operations; but `torch.export.load` also unpickles what an archive holds
-beside it, loads compiled code, and evaluates the formulas of its shapes. `inspect` refuses
-archives that would make it do so. That is a check and no sandbox: use files that you trust,
-and give their `sha256`.
+An archive is looked through, and torch gets only what was understood of it: see `_exported`. TorchScript
+brings an interpreter with functions that write files, which no look at it rules out; so it needs the
+word of whoever runs the flow, for the very file: see `hpcflow.trust`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hpcflow.errors import Mismatch
-from hpcflow.files import regular_file
 from hpcflow.meta import Meta
-from hpcflow.models._exported import Signature, inspect
-from hpcflow.models._weights import pinned
+from hpcflow.models._exported import Signature, inspect, rewritten
+from hpcflow.models._weights import digest_of, pinned
 from hpcflow.models.base import Network, loaded, torch_installed
 from hpcflow.regions import Shape
+from hpcflow.trust import is_trusted
 
 SUFFIXES = (".pt2", ".pt", ".ts")
 
@@ -45,8 +41,7 @@ class Archive:
         """The SHA-256 of the file."""
         if self.sha256 is not None:
             return self.sha256.lower()
-        status = Path(self.path).stat()
-        return _digest(self.path, status.st_size, status.st_mtime_ns)
+        return digest_of(self.path, "model")
 
     def makes(self, meta: Meta) -> Meta:
         """What the archive says of its result; TorchScript is asked with one item of zeros."""
@@ -80,6 +75,20 @@ class Archive:
                 hint="`engine: torch` runs every model file in float32, bfloat16 and float16",
             )
 
+    def settled(self) -> str | None:
+        """The digest that TorchScript must have, once it is vouched for; raises `Mismatch` until then."""
+        if self.exported:
+            return None
+        if not is_trusted(digest := self.digest):
+            raise Mismatch(
+                f"expected a model file that can be looked through before it runs, found TorchScript in `{self.path}`, "
+                "which may read and write files as you may",
+                parameter="model",
+                hint="export the network with `torch.export` (.pt2); or, if you trust whoever made this file, "
+                f"say `--trust-models {digest}`",
+            )
+        return digest
+
     def load(self, device: str, precision: str = "float32") -> Network:
         """The program, on this device."""
         torch_installed()
@@ -87,7 +96,7 @@ class Archive:
 
         content = pinned(self.path, self.digest)
         if self.exported:
-            return _torch.exported(self.path, content, inspect(self.path, content).batch, device, precision)
+            return _torch.exported(self.path, *rewritten(self.path, content), device, precision)
         return _torch.scripted(self.path, content, device, precision)
 
     def program(self, device: str, precision: str, frame: Shape, size: int | None) -> Any:  # noqa: ARG002  (its own)
@@ -95,20 +104,12 @@ class Archive:
         torch_installed()
         from hpcflow.models._torch import read_program  # noqa: PLC0415
 
-        content = pinned(self.path, self.digest)
-        inspect(self.path, content)
-        return read_program(self.path, content, device)
+        return read_program(self.path, *rewritten(self.path, pinned(self.path, self.digest)), device)
 
 
 @lru_cache(maxsize=64)
-def _digest(path: str, size: int, changed: int) -> str:  # noqa: ARG001 (a file that changed is another)
-    with open(path, "rb", opener=regular_file) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@lru_cache(maxsize=64)
-def _signature(path: str, digest: str) -> Signature:
-    return inspect(path, pinned(path, digest))
+def _signature(path: str, digest: str) -> Signature:  # noqa: ARG001 (a file that changed is another)
+    return inspect(path)
 
 
 @lru_cache(maxsize=64)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import pickle
 import warnings
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -16,6 +14,7 @@ from torch.export.passes import move_to_device_pass
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hpcflow.errors import Mismatch
+from hpcflow.models._exported import Signature
 from hpcflow.models.base import Network
 from hpcflow.namespace import Array
 
@@ -121,21 +120,31 @@ def fold(module: torch.nn.Module, pairs: Iterable[tuple[str, str]]) -> None:
             setattr(module, norm, torch.nn.Identity())
 
 
-def read_program(path: str, content: bytes, device: str) -> torch.export.ExportedProgram:
-    """A `torch.export` program that has been inspected."""
-    _trusted(path, content)
-    program = torch.export.load(io.BytesIO(content))
+def read_program(path: str, signature: Signature, archive: BinaryIO, device: str) -> torch.export.ExportedProgram:
+    """The program of an archive that has been written anew."""
+    archive.seek(0)
+    try:
+        program = torch.export.load(archive)
+        example = torch.zeros(signature.example, dtype=getattr(torch, signature.takes_dtype))
+        program.example_inputs = ((example,), {})
+    except Exception as error:  # torch's readers raise anything at all
+        said = (str(error).strip().splitlines() or [""])[0][:200]
+        raise Mismatch(
+            f"expected `{path}` to hold a program that torch {torch.__version__} can read, found {said}",
+            parameter="model",
+        ) from error
     return program if device == "cpu" else move_to_device_pass(program, device)
 
 
-def exported(path: str, content: bytes, size: int | None, device: str, precision: str) -> Network:
-    """A `torch.export` program that has been inspected; `size` is its batch, if that is fixed."""
-    module = read_program(path, content, device).module()
+def exported(path: str, signature: Signature, archive: BinaryIO, device: str, precision: str) -> Network:
+    """The program of an archive that has been written anew, made ready to run."""
+    module = read_program(path, signature, archive, device).module()
 
     def run(batch: Array) -> Array:
         with inferring(batch), narrowed(device, precision):
             items = tensor(batch, device)
-            return array(grouped(lambda piece: _result(path, module(piece), len(piece)), items, size), batch)
+            result = grouped(lambda piece: _result(path, module(piece), len(piece)), items, signature.batch)
+            return array(result, batch)
 
     return run
 
@@ -152,19 +161,6 @@ def narrowed(device: str, precision: str) -> torch.autocast:
     """Convolutions and products in bfloat16 or float16, where that is the precision."""
     narrow = precision in ("bfloat16", "float16")
     return torch.autocast(device, getattr(torch, precision) if narrow else None, enabled=narrow)
-
-
-def _trusted(path: str, content: bytes) -> None:
-    """Make sure that torch can read an archive's example inputs without unpickling objects."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for name in archive.namelist():
-            if "/data/sample_inputs/" in name and (pickled := archive.read(name)):
-                try:
-                    torch.load(io.BytesIO(pickled), weights_only=True)
-                except pickle.UnpicklingError as error:
-                    raise Mismatch(
-                        f"expected `{path}` to hold tensors as example inputs, found other objects", parameter="model"
-                    ) from error
 
 
 def _filled(piece: torch.Tensor, size: int) -> torch.Tensor:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from functools import lru_cache
+from io import BufferedReader
 
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.files import cache_folder, private_cache, regular_file
@@ -38,15 +41,37 @@ def pinned(where: str, sha256: str, *, hint: str = "") -> bytes:
     if where.startswith(("http://", "https://")):
         return _fetched(where, sha256.lower(), hint)
     try:
-        with open(where, "rb", opener=regular_file) as file:
+        with opened(where) as file:
             content = file.read()
     except OSError as error:
         raise RunError(_advice(f"could not read `{where}`: {error.strerror}", hint)) from error
-    _check(where, hashlib.sha256(content).hexdigest(), sha256.lower())
+    expect(where, hashlib.sha256(content).hexdigest(), sha256.lower())
     return content
 
 
-def _check(where: str, found: str, expected: str) -> None:
+def opened(where: str, parameter: str = "weights") -> BufferedReader:
+    """A file that a parameter names, to be read; raises as `regular_file` does."""
+    try:
+        return open(where, "rb", opener=regular_file)
+    except Mismatch as error:
+        raise Mismatch(str(error), parameter=parameter, hint=error.hint) from None
+
+
+def digest_of(where: str, parameter: str = "weights") -> str:
+    """The SHA-256 of a file, read piece by piece; raises as `opened` does."""
+    with opened(where, parameter) as file:
+        status = os.fstat(file.fileno())
+        return _digest(where, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _digest(where: str, *_: int) -> str:  # a file that changed is another
+    with opened(where) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def expect(where: str, found: str, expected: str) -> None:
+    """Refuse a file with another SHA-256; raises `Mismatch`."""
     if found != expected:
         raise Mismatch(
             f"expected `{where}` to have the SHA-256 {expected}, found {found}",
@@ -65,7 +90,7 @@ def _fetched(url: str, sha256: str, hint: str) -> bytes:
     there = fetcher(Settings(timeout=TIMEOUT, max_bytes=LARGEST))
     got = there.wait(there.engine.get(Item(url, sha256=sha256), kept))
     if got.path is None:
-        _check(redact(url), got.sha256 or sha256, sha256)
+        expect(redact(url), got.sha256 or sha256, sha256)
         raise RunError(_advice(f"could not fetch `{redact(url)}`: {got.reason}", hint))
     return pinned(str(got.path), sha256)
 

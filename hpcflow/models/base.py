@@ -80,6 +80,9 @@ class Classifier:
             )
         return Meta((meta.shape[0], self.classes), np.dtype("float32"), (meta.dims[0], "class"))
 
+    def settled(self) -> None:
+        """Look at the weights."""
+
     def size(self, engine: str, batch: int) -> int | None:
         """Compiled code is for one number of items: knowing it, torch chooses faster kernels."""
         return batch if engine == "compile" else None

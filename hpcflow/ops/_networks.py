@@ -19,7 +19,7 @@ from hpcflow.meta import Meta
 from hpcflow.models._archive import SUFFIXES, Archive
 from hpcflow.models._engines import BASE, MAKING, Use, artefact, check, is_kept, network
 from hpcflow.models._kept import kept
-from hpcflow.models.base import Model, Network
+from hpcflow.models.base import Classifier, Model, Network
 from hpcflow.namespace import Array, Namespace
 from hpcflow.operation import accepted
 from hpcflow.regions import Region
@@ -102,6 +102,13 @@ def identity(*, model: str, sha256: str | None, weights: str | None = None) -> s
     return find(model, weights, sha256).digest
 
 
+def settled(*, model: str, sha256: str | None, weights: str | None = None) -> dict[str, Any]:
+    """Look at the file of the model before the first block; TorchScript stays the file that was vouched for."""
+    found = find(model, weights, sha256)
+    digest = found.settled() if isinstance(found, (Archive, Classifier)) else None
+    return {} if digest is None else {"sha256": digest}
+
+
 def find(model: str, weights: str | None, sha256: str | None) -> Model:
     """The model behind a name or a path; nothing of it is loaded.
 
@@ -125,7 +132,6 @@ def find(model: str, weights: str | None, sha256: str | None) -> Model:
         )
     if weights is not None:
         raise Mismatch("expected no `weights` beside a model file, which has its own", parameter="weights")
-    Path(model).stat()
     return Archive(model, sha256)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from hpcflow.meta import Meta
 from hpcflow.models._engines import Engine, Precision
 from hpcflow.namespace import Array, Namespace
-from hpcflow.ops._networks import SHA256, Given, Share, Shown, checked, find, identity, in_batches, spaced
+from hpcflow.ops._networks import SHA256, Given, Share, Shown, checked, find, identity, in_batches, settled, spaced
 from hpcflow.parameters import PositiveInt
 from hpcflow.regions import Region, Shape, whole
 from hpcflow.registry import Reach, op
@@ -80,6 +80,7 @@ SHOWN = Shown(seen=lambda meta, _: meta, parts=parts, items=lambda x, *_: x)
     base=SHOWN.held,
     prepare=SHOWN.prepare,
     identity=identity,
+    settle=settled,
     version=2,
 )
 def infer(
@@ -108,7 +109,8 @@ def infer(
     ----------
     model : str
         ``efficientnet_lite0``, ``resnet18``, or the path of a model file: a `torch.export`
-        archive (``.pt2``) or TorchScript (``.pt``, ``.ts``). Use model files that you trust.
+        archive (``.pt2``), which is looked through, or TorchScript (``.pt``, ``.ts``), which runs only
+        with ``--trust-models``.
     weights : str
         The path or URL of a named model's weights, where it does not bring its own.
     sha256 : str

@@ -14,7 +14,7 @@ from hpcflow.meta import Meta
 from hpcflow.models._engines import Engine, Precision
 from hpcflow.namespace import Array, Namespace
 from hpcflow.operation import accepted
-from hpcflow.ops._networks import SHA256, Given, Share, Shown, checked, find, identity, spaced
+from hpcflow.ops._networks import SHA256, Given, Share, Shown, checked, find, identity, settled, spaced
 from hpcflow.ops._tiles import PERIODIC, Line, lines
 from hpcflow.ops._windows import check_lengths
 from hpcflow.parameters import Axes, Axis, Boundary, NonNegativeInt, PerAxis, PositiveInt
@@ -183,6 +183,7 @@ def _along(window: Interval, tile: Interval, hull: int, start: int) -> tuple[sli
     base=SHOWN.held,
     prepare=SHOWN.prepare,
     identity=identity,
+    settle=settled,
 )
 def infer_tiled(
     x: Array,
@@ -214,9 +215,9 @@ def infer_tiled(
     Parameters
     ----------
     model : str
-        The path of a model file: a `torch.export` archive (``.pt2``) or TorchScript (``.pt``,
-        ``.ts``), which takes and gives (items, channels, and then the `axes`), any number of
-        items. Use model files that you trust.
+        The path of a model file: a `torch.export` archive (``.pt2``), which is looked through, or
+        TorchScript (``.pt``, ``.ts``), which runs only with ``--trust-models``. It takes and gives
+        (items, channels, and then the `axes`), any number of items.
     sha256 : str
         What the SHA-256 of the model file must be.
     axes : axis or list of axes, optional

@@ -14,6 +14,7 @@ from hpcflow import registry
 from hpcflow.errors import Mismatch
 from hpcflow.ingest.urls import is_url
 from hpcflow.meta import ArraySink, DocumentSink, Meta
+from hpcflow.operation import call
 from hpcflow.parameters import resolve_axes
 from hpcflow.secrets import references, reveal
 from hpcflow.spec.bind import Bound, mismatch
@@ -112,6 +113,7 @@ class Checked:
         with self.guarded(bound):
             params = resolve_axes(bound.function, bound.params, metas[0]) if metas else dict(bound.params)
             op = registry.get_op(bound.declared.use)
+            params |= call(op.settle, (), params) if op.settle is not None else {}
             meta = op.meta(metas, params)
             self.nodes[name] = replace(_node(bound, params), meta=meta)
             for doubt in op.doubtful(metas, params):
