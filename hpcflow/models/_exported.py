@@ -81,7 +81,8 @@ TEXTS = {
 """What the text under a key must look like: a `NAME` under any other, since torch writes it into code."""
 NAMED = {
     **dict.fromkeys(("tensor_values", "sym_int_values", "sym_bool_values", "sym_float_values"), NAME),
-    **dict.fromkeys(("range_constraints", "opset_version"), NAME),
+    "range_constraints": re.compile(r"[\w +*/(),-]+", re.ASCII),  # of formulas, as text that is only compared
+    "opset_version": NAME,
     "config": PATH,
 }
 """Mappings by names of the program's own, and what these must look like."""
