@@ -110,7 +110,10 @@ class Op:
             made = metas[0]
         else:
             made = broadcast(metas, self._sampled_dtype(metas, params))
-        return replace(made, items=None if self.is_reduction else self._items(made, metas, params))
+        if self.is_reduction:
+            # One that leaves the first axis has a row for each of its items.
+            return replace(made, items=None if 0 in params["axis"] else metas[0].items)
+        return replace(made, items=self._items(made, metas, params))
 
     def doubtful(self, metas: Sequence[Meta], params: Mapping[str, Any]) -> list[Mismatch]:
         """What is allowed, and hardly meant."""

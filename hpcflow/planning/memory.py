@@ -185,7 +185,10 @@ def decoding(source: Source, region: Region) -> int:
     chunks = getattr(source, "shards", None) or source.chunks
     assert chunks is not None
     under_way = min(chunks_of(region, chunks), CHUNKS_AT_ONCE)
-    return int(DECODING * min(under_way * prod(chunks), chunked_size(region, chunks)) * source.meta.dtype.itemsize)
+    own: int = getattr(source, "decoding", 0)
+    return own + int(
+        DECODING * min(under_way * prod(chunks), chunked_size(region, chunks)) * source.meta.dtype.itemsize
+    )
 
 
 def chunks_of(region: Region, chunks: Shape) -> int:

@@ -89,6 +89,8 @@ class Reduce:
     meta: Meta
     """Of what it reduces."""
     target: Target
+    items: str | None = None
+    """The source for each of whose items it has a row, as has all that is made of it."""
 
     @cached_property
     def function(self) -> Op:
@@ -205,7 +207,7 @@ class Stage:
         for step in self.program.steps:
             if behind.intersection(step.of):
                 behind.add(step.name)
-        mixed = any(reduce.of in behind for reduce in self.reduces)
+        mixed = any(reduce.of in behind and reduce.items != source for reduce in self.reduces)
         return not mixed and all(self.program.metas[end].items == source for end in behind.intersection(self.ends))
 
     def region(self, number: int) -> Region:
@@ -241,7 +243,8 @@ def stages(flow: Flow, writes: Sequence[Write], extra: Sequence[Step], stored: M
             # What a sink writes as .npy is read from there.
             ends += [] if Write(name, target) in writes else [(name, Write(name, target))]
             continue
-        ends.append((node.of[0], Reduce(name, node.of[0], node.use, node.params, meta_of(flow, node.of[0]), target)))
+        of, items = node.of[0], _told_apart(flow, name)
+        ends.append((of, Reduce(name, of, node.use, node.params, meta_of(flow, of), target, items)))
     made = []
     for node_name, end in ends:
         readable = _readable(flow, node_name, end.target, stored)
@@ -273,6 +276,17 @@ def is_reduction(flow: Flow, name: str) -> bool:
     """Whether a node of the flow is a reduction."""
     node = flow.nodes[name]
     return node.source is None and get_op(node.use).is_reduction
+
+
+def _told_apart(flow: Flow, name: str) -> str | None:
+    """The source whose items a node, and all that is made of it, has a row for each of."""
+    items, behind = meta_of(flow, name).items, {name}
+    for node in flow.nodes.values():
+        if behind.intersection(node.of):
+            behind.add(node.name)
+            if meta_of(flow, node.name).items != items:
+                return None
+    return items
 
 
 def _readable(flow: Flow, end: str, target: Target, stored: Mapping[str, Target]) -> Mapping[str, Target]:

@@ -11,21 +11,31 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from hpcflow.errors import BadItem
+from hpcflow.errors import BadItem, Mismatch
+from hpcflow.files import regular_file
 from hpcflow.kernels.resample import middle, rows_first
 from hpcflow.namespace import Array
+from hpcflow.registry import names
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 Box = tuple[float, float, float, float]
 """Left, upper, right and lower edge, in pixels."""
-FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "AVIF")
+NAMED = "JPEG, PNG, TIFF, WebP, BMP, GIF or AVIF"
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF87a", b"GIF89a")
+BITMAPS = tuple(n.to_bytes(4, "little") for n in (12, 40, 52, 56, 64, 108, 124))
+"""Lengths of the header that follows in a BMP file."""
+HEAD = 32
+"""Bytes at the start of a file that tell what it is."""
 MAX_PIXELS = 89_478_485
 """A photo that decodes to more (256 MiB of RGB), or holds more than twice that, is taken for a
 decompression bomb: the numbers at which Pillow warns and refuses."""
 MARGIN = 1.5
 """How many times larger than its target a photo stays when libjpeg reduces it."""
+SUBFILE, BITS, PHOTOMETRIC, PLANAR = 254, 258, 262, 284
+"""Tags of TIFF."""
 TURNS = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -51,6 +61,13 @@ class Fit:
     channels: str
     reduce: bool
     """Whether libjpeg may decode large photos at a fraction of their size."""
+    max_pixels: int | None = None
+    """The most that a photo may decode to, if not `MAX_PIXELS`."""
+
+    @property
+    def most(self) -> int:
+        """The most pixels that a photo may decode to."""
+        return self.max_pixels or MAX_PIXELS
 
 
 def decode(path: Path, item: str, fit: Fit, *, compiled: bool = False) -> Array:
@@ -71,7 +88,7 @@ def decode(path: Path, item: str, fit: Fit, *, compiled: bool = False) -> Array:
         If the file is missing, is no photo or is damaged. A fault of the disk or of the network
         stays an `OSError`, so that it is retried and never counted as bad data.
     """
-    with _translated(item), path.open("rb") as file:
+    with _translated(item), open(path, "rb", opener=regular_file) as file:
         return _decoded(file, item, fit, compiled=compiled)
 
 
@@ -81,6 +98,8 @@ def _translated(item: str) -> Iterator[None]:
         yield
     except (BadItem, MemoryError):
         raise
+    except Mismatch as error:
+        raise BadItem(item, str(error)) from None
     except OSError as error:
         # Pillow's own complaints about the content carry no number; the system's always do.
         if error.errno is None:
@@ -94,6 +113,8 @@ def _translated(item: str) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     text = str(error) or type(error).__name__
+    if "MAX_TEXT" in text:
+        return f"its metadata is too large ({text}): store the photo without it"
     return text if "truncated" in text.lower() else f"damaged: {text}"
 
 
@@ -103,13 +124,21 @@ def _decoded(file: BinaryIO, item: str, fit: Fit, *, compiled: bool) -> Array:
     mode = "RGB" if fit.channels == "rgb" else "L"
     resample = Image.Resampling[fit.interpolation.upper()]
     with _opened(file, item) as photo:
+        if (count := pictures(photo)) > 1:
+            raise BadItem(item, several(count))
         full, target = photo.size, resized(photo.size, fit.resize)
         box = _reduce(photo, target) if fit.reduce and fit.interpolation != "nearest" else None
-        for (width, height), most in ((full, 2 * MAX_PIXELS), (photo.size, MAX_PIXELS), (target, MAX_PIXELS)):
+        for (width, height), most in ((full, 2 * fit.most), (photo.size, fit.most), (target, fit.most)):
             if width * height > most:
-                raise BadItem(item, f"{width} by {height} pixels: too large to decode")
+                remedy = f"`max_pixels: {width * height}` allows it"
+                if photo.format == "JPEG" and not fit.reduce:
+                    remedy += ", `reduce: true` decodes a part of them"
+                raise BadItem(item, f"{width} by {height} pixels: too large to decode; {remedy}")
         if compiled and box is None and (pixels := _quickly(photo, file, target, fit)) is not None:
             return pixels
+        tags = getattr(photo, "tag_v2", {})
+        if tags.get(PLANAR) == 2 and max(tags.get(BITS, (8,))) > 8:
+            raise BadItem(item, "16 bits in separate planes, which Pillow reads wrongly: store the colours together")
         photo.load()
         orientation = _orientation(photo)
         if box is not None:
@@ -132,13 +161,53 @@ def _opened(file: BinaryIO, item: str) -> ImageFile.ImageFile:
     from PIL import Image  # noqa: PLC0415
 
     Image.init()
-    head = file.read(16)
+    head = file.read(HEAD)
     file.seek(0)
     for name in FORMATS:
-        factory, accepts = Image.OPEN[name]
-        if accepts is not None and accepts(head) is True:
+        factory, accepts = Image.OPEN.get(name, (None, None))
+        if factory is not None and accepts is not None and accepts(head) is True:
             return factory(file, "")
-    raise BadItem(item, "not a JPEG, PNG, TIFF or WebP image" if head else "the file is empty")
+    raise BadItem(item, f"not a {NAMED} image" if head else "the file is empty")
+
+
+def is_picture(head: bytes) -> bool:
+    """Whether a file that begins so is of one of the formats, told without loading any of them."""
+    bitmap = head[:2] == b"BM" and head[6:10] == bytes(4) and head[14:18] in BITMAPS
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return head.startswith(MAGIC) or bitmap or webp or head[4:12] in (b"ftypavif", b"ftypavis")
+
+
+def look(path: str) -> tuple[int, int]:
+    """How many pictures a file holds, and the bits of a channel; zeros where it does not say."""
+    try:
+        with open(path, "rb", opener=regular_file) as file, _opened(file, path) as photo:
+            bits = file.seek(24) and file.read(1)[0] if photo.format == "PNG" else 8
+            return pictures(photo), max(getattr(photo, "tag_v2", {}).get(BITS, (bits,)))
+    except Exception:  # noqa: BLE001  (decoders raise anything at all: it will be a bad item)
+        return 0, 0
+
+
+def several(count: int) -> str:
+    """Why a file of several pictures is no photo."""
+    remedy = "save them as one array, `numpy.save(NAME, tifffile.imread(…))`, for the source `npy`"
+    if "tiff" in names("sources"):
+        remedy = "read them with the source `tiff`"
+    return f"{count} pages or frames, where a photo has one: {remedy}"
+
+
+def pictures(photo: Image.Image) -> int:
+    """How many pictures a file holds, smaller copies of one not counted; the parts of a JPEG are such copies."""
+    count: int = getattr(photo, "n_frames", 1)
+    if count == 1 or photo.format in ("JPEG", "MPO"):
+        return 1
+    if photo.format != "TIFF":
+        return count
+    full = 0
+    for page in range(count):
+        photo.seek(page)
+        full += not photo.tag_v2.get(SUBFILE, 0) & 1  # type: ignore[attr-defined]
+    photo.seek(0)
+    return full
 
 
 def _reduce(photo: Image.Image, target: tuple[int, int]) -> Box | None:
@@ -227,9 +296,11 @@ def _start(length: int, wanted: int) -> int:
 def _converted(photo: Image.Image, item: str, mode: str) -> Image.Image:
     from PIL import Image  # noqa: PLC0415
 
+    tags = getattr(photo, "tag_v2", {})
     if photo.mode.startswith("I;16"):
-        # Pillow would clip at 255 instead of scaling.
-        return Image.fromarray((np.asarray(photo) >> 8).astype(np.uint8)).convert(mode)
+        # Pillow would clip at 255 instead of scaling, and leave white at zero where it is stored so.
+        deep = np.asarray(photo) >> 8
+        return Image.fromarray((255 - deep if tags.get(PHOTOMETRIC) == 0 else deep).astype(np.uint8)).convert(mode)
     if photo.mode in ("I", "F"):
         raise BadItem(item, "32-bit pixels have no fixed range; expected 8 or 16 bits per channel")
     if photo.mode in ("P", "PA"):

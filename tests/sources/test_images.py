@@ -80,7 +80,7 @@ def _with_exif(photo, exif):
     return Image.open(buffer)
 
 
-@pytest.mark.parametrize("name", ["one.jpg", "one.png", "one.tif", "one.webp"])
+@pytest.mark.parametrize("name", ["one.jpg", "one.png", "one.tif", "one.webp", "one.bmp", "one.gif", "one.avif"])
 def test_every_format_gives_its_own_pixels(tmp_path, name):
     smooth(60, 90).save(tmp_path / name)
     with Image.open(tmp_path / name) as photo:
@@ -226,7 +226,7 @@ def mixed(tmp_path):
 REASONS = {
     "b_truncated.jpg": "truncated",
     "c_empty.jpg": "the file is empty",
-    "d_text.jpg": "not a JPEG, PNG, TIFF or WebP image",
+    "d_text.jpg": "not a JPEG, PNG, TIFF, WebP, BMP, GIF or AVIF image",
     "e_bomb.png": "30000 by 30000 pixels: too large to decode",
     "f_large.png": "9470 by 9470 pixels: too large to decode",
     "g_float.tif": "32-bit pixels",
@@ -300,7 +300,7 @@ def test_which_files_are_photos(tmp_path):
     def names(path):
         return [Path(item).relative_to(tmp_path).as_posix() for item in images(path=str(path)).items]
 
-    assert names(tmp_path) == ["a.jpeg", "b.JPG"]
+    assert names(tmp_path) == ["a.jpeg", "b.JPG", "sub/c.webp"]
     assert names(tmp_path / "*") == ["a.jpeg", "b.JPG"]
     assert names(tmp_path / "**" / "*") == ["a.jpeg", "b.JPG", "sub/c.webp"]
     assert names(tmp_path / "a.jpeg") == ["a.jpeg"]
