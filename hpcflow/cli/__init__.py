@@ -6,6 +6,7 @@ A command imports only what `--help` needs, and the rest when it runs.
 from __future__ import annotations
 
 import logging
+import os
 from typing import Annotated
 
 import typer
@@ -22,6 +23,8 @@ COMMANDS = (init, run, plan, check, view, ops, fetch, verify, report, doctor)
 def main() -> None:
     """Run the command that the command line names."""
     stopping.listen()
+    # A worker is a `python -c`, which would import from the working folder first, whoever else writes there.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     # What is cut short, a read that failed among others, would be listed there as the process ends.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     app(prog_name="hpcflow")

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tornado.websocket import websocket_connect
 from hpcflow.clusters import _dashboard
 from hpcflow.clusters.profiles import Profile, open_pool
 
+ROOT = Path(__file__).parents[2]
 STRANGER = Path(__file__).parent / "stranger.py"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -106,6 +108,25 @@ def test_a_folder_that_another_user_has_made_is_not_worked_in(tmp_path, monkeypa
             paths = [*sys.path, *pool.submit("where-0", where_modules_come_from).result(30)]
         assert not [path for path in paths if Path(path).is_relative_to(planted)]
     assert not list(planted.iterdir())
+
+
+def test_modules_planted_in_the_working_folder_are_not_imported(tmp_path):
+    canary, shared = tmp_path / "canary", tmp_path / "shared"
+    shared.mkdir()
+    for name in ("multiprocessing", "random", "hpcflow", "numpy"):
+        (shared / f"{name}.py").write_text(f"open({str(canary)!r}, 'a').write({name!r})\n")
+    (shared / "flow.yaml").write_text(
+        "flow: sum\nsources: {x: {from: full, shape: [8, 8], value: 1}}\n"
+        "steps: {y: {op: sum, of: x}}\nsinks: {y: {to: json, of: y, path: y.json}}\n"
+    )
+    # As the installed command `hpcflow` starts; `python -m` itself imports from the working folder.
+    command = tmp_path / "hpcflow"
+    command.write_text("from hpcflow.cli import main\n\nif __name__ == '__main__':\n    main()\n")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = [sys.executable, str(command), "run", "flow.yaml", "--workers", "1", "--no-dashboard"]
+    done = subprocess.run(run, cwd=shared, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not canary.exists()
 
 
 def routes(router):
