@@ -47,6 +47,13 @@ def a_run(**options):
         yield pool, {place: pid for place, pid in listeners().items() if place not in before}
 
 
+@pytest.fixture(scope="module")
+def run():
+    """The pool of a run with its dashboard."""
+    with open_pool(Profile("local", 1, 1)) as pool:
+        yield pool
+
+
 def attacked(canary, *places):
     """What a stranger was answered at each place."""
     done = subprocess.run(
@@ -72,7 +79,7 @@ def test_another_user_gets_nothing_from_scheduler_workers_and_nannies(tmp_path):
 
 def test_the_same_attack_opens_a_cluster_that_is_not_closed(tmp_path):
     canary = tmp_path / "canary"
-    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
         place = cluster.scheduler_address.removeprefix("tcp://")
         got = attacked(canary, place)[place]
     assert "tcp identity" in got
@@ -148,23 +155,22 @@ def asked(link, method, path):
     return status
 
 
-def test_the_dashboard_has_no_route_that_does_anything():
-    with a_run() as (pool, _):
-        scheduler, link = pool.client.cluster.scheduler, pool.info.dashboard
-        main = scheduler.http_application
-        found = [
-            one
-            for app in (main, *main.applications)
-            for r in (app.default_router, app.wildcard_router)
-            for one in routes(r)
-        ]
-        tops = {pattern.strip("/^$?").split("/")[0] for pattern, target in found if isinstance(target, type)}
-        assert tops == {*_dashboard.PAGES, "health", "statics", "static", "sitemap.json", "favicon.ico", ""}
-        for pattern, target in found:
-            if isinstance(target, type):
-                path = "/" + pattern.strip("/^$?").replace("(.*)", "x").replace("(?P<path>.*)", "x")
-                for method in ("POST", "PUT", "PATCH", "DELETE"):
-                    assert asked(link, method, path) in (404, 405), (method, path)
+def test_the_dashboard_has_no_route_that_does_anything(run):
+    scheduler, link = run.client.cluster.scheduler, run.info.dashboard
+    main = scheduler.http_application
+    found = [
+        one
+        for app in (main, *main.applications)
+        for r in (app.default_router, app.wildcard_router)
+        for one in routes(r)
+    ]
+    tops = {pattern.strip("/^$?").split("/")[0] for pattern, target in found if isinstance(target, type)}
+    assert tops == {*_dashboard.PAGES, "health", "statics", "static", "sitemap.json", "favicon.ico", ""}
+    for pattern, target in found:
+        if isinstance(target, type):
+            path = "/" + pattern.strip("/^$?").replace("(.*)", "x").replace("(?P<path>.*)", "x")
+            for method in ("POST", "PUT", "PATCH", "DELETE"):
+                assert asked(link, method, path) in (404, 405), (method, path)
 
 
 DASKS_OWN = """
@@ -175,29 +181,26 @@ DASKS_OWN = """
 """
 
 
-def test_pages_of_dask_that_ask_or_tell_more_are_not_there():
-    with a_run() as (pool, _):
-        for path in DASKS_OWN.split():
-            for method in METHODS:
-                assert asked(pool.info.dashboard, method, path) in (404, 405), (method, path)
-        assert {asked(pool.info.dashboard, "GET", f"/{page}") for page in _dashboard.PAGES} == {200}
-    with a_run(dashboard=False) as (pool, places):
-        assert not {pool.client.cluster.scheduler.http_server.port} & {int(place.split(":")[1]) for place in places}
+def test_pages_of_dask_that_ask_or_tell_more_are_not_there(run):
+    for path in DASKS_OWN.split():
+        for method in METHODS:
+            assert asked(run.info.dashboard, method, path) in (404, 405), (method, path)
+    assert {asked(run.info.dashboard, "GET", f"/{page}") for page in _dashboard.PAGES} == {200}
 
 
-def test_the_dashboard_shows_each_stage_by_its_steps_and_takes_no_order():
-    with a_run() as (pool, _):
-        with pull_session(url=pool.info.dashboard) as session:
-            until = time.monotonic() + 30
-            while not any("smooth" in data.get("name", ()) for data in shown(session.document)):
-                assert time.monotonic() < until
-                pool.submit(f"smooth-{time.monotonic_ns()}", time.sleep, 0.1).result(30)
-                session.pull()
-        pages = pool.client.cluster.scheduler.http_application.applications[0]
-        for page in _dashboard.PAGES:
-            document = pages._applications[f"/{page}"].application.create_document()
-            heard = [one for model in document.models for one in (model._callbacks, model._event_callbacks)]
-            assert not [one for by_name in heard for callbacks in by_name.values() for one in _on_the_server(callbacks)]
+@pytest.mark.filterwarnings("ignore:There is no current event loop:DeprecationWarning")  # Bokeh's client
+def test_the_dashboard_shows_each_stage_by_its_steps_and_takes_no_order(run):
+    with pull_session(url=run.info.dashboard) as session:
+        until = time.monotonic() + 30
+        while not any("smooth" in data.get("name", ()) for data in shown(session.document)):
+            assert time.monotonic() < until
+            run.submit(f"smooth-{time.monotonic_ns()}", time.sleep, 0.1).result(30)
+            session.pull()
+    pages = run.client.cluster.scheduler.http_application.applications[0]
+    for page in _dashboard.PAGES:
+        document = pages._applications[f"/{page}"].application.create_document()
+        heard = [one for model in document.models for one in (model._callbacks, model._event_callbacks)]
+        assert not [one for by_name in heard for callbacks in by_name.values() for one in _on_the_server(callbacks)]
 
 
 def shown(document):
@@ -210,28 +213,28 @@ def _on_the_server(callbacks):
     return [one for one in callbacks if "distributed" in str(getattr(one, "__module__", ""))]
 
 
+@pytest.mark.filterwarnings("ignore:There is no current event loop:DeprecationWarning")  # Bokeh's client
 @pytest.mark.parametrize(("origin", "let_in"), [("http://evil.example", False), ("http://127.0.0.1:{}", True)])
-def test_a_page_of_another_site_may_not_look(origin, let_in):
-    with a_run() as (pool, _):
-        link = urlsplit(pool.info.dashboard)
-        session = pull_session(url=pool.info.dashboard)
-        headers = {"Origin": origin.format(link.port), "Sec-WebSocket-Protocol": f"bokeh, {session.token}"}
-        session.close()
-        request = HTTPRequest(f"ws://{link.netloc}/status/ws", headers=headers)
+def test_a_page_of_another_site_may_not_look(run, origin, let_in):
+    link = urlsplit(run.info.dashboard)
+    session = pull_session(url=run.info.dashboard)
+    headers = {"Origin": origin.format(link.port), "Sec-WebSocket-Protocol": f"bokeh, {session.token}"}
+    session.close()
+    request = HTTPRequest(f"ws://{link.netloc}/status/ws", headers=headers)
 
-        async def knock():
-            connection = await websocket_connect(request)
-            connection.close()
+    async def knock():
+        connection = await websocket_connect(request)
+        connection.close()
 
-        loop = IOLoop(make_current=False)
-        try:
-            if let_in:
+    loop = IOLoop(make_current=False)
+    try:
+        if let_in:
+            loop.run_sync(knock)
+        else:
+            with pytest.raises(HTTPClientError, match="403"):
                 loop.run_sync(knock)
-            else:
-                with pytest.raises(HTTPClientError, match="403"):
-                    loop.run_sync(knock)
-        finally:
-            loop.close()
+    finally:
+        loop.close()
 
 
 @pytest.mark.parametrize("kind", ["threads", "synchronous"])
