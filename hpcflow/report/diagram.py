@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from itertools import pairwise
 from typing import Any
 from xml.sax.saxutils import escape
@@ -15,6 +16,8 @@ from xml.sax.saxutils import escape
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 216, 66, 24, 34, 16
 BEND = 20
 """Width of the place at which an edge passes a row."""
+AROUND = 32
+"""The most rows that an edge bends around; over more it goes in one curve, so that drawing stays linear."""
 SWEEPS = 8
 LETTERS = {"name": 24, "small": 34, "round": 29}
 """Characters that fit into a node, by the size of the text."""
@@ -91,7 +94,8 @@ def _layout(graph: Mapping[str, Any]) -> tuple[list[list[_Place]], list[list[str
     ways = []
     for number, (start, stop) in enumerate(graph["edges"]):
         way = [start]
-        for row in range(row_of[start] + 1, row_of[stop]):
+        between = range(row_of[start] + 1, row_of[stop])
+        for row in between if len(between) <= AROUND else ():
             bend = _Place(f"bend {number} {row}", row, BEND)
             rows[row].append(bend)
             way.append(bend.id)
@@ -105,14 +109,13 @@ def _layout(graph: Mapping[str, Any]) -> tuple[list[list[_Place]], list[list[str
 
 def _rows(nodes: Mapping[str, Any], edges: Sequence[Sequence[str]]) -> dict[str, int]:
     """The row of each node: below all it reads, and sources just above what first reads them."""
-    row = dict.fromkeys(nodes, 0)
-    for _ in nodes:
-        for start, stop in edges:
-            row[stop] = max(row[stop], row[start] + 1)
+    row, read = dict.fromkeys(nodes, 0), _neighbours([(start, stop) for start, stop in edges])
+    readers = _neighbours([(stop, start) for start, stop in edges])
+    for name in TopologicalSorter(read).static_order():
+        row[name] = max((row[one] + 1 for one in read.get(name, ())), default=0)
     for name, node in nodes.items():
-        readers = [row[stop] for start, stop in edges if start == name]
-        if node["kind"] == "source" and readers:
-            row[name] = min(readers) - 1
+        if node["kind"] == "source" and name in readers:
+            row[name] = min(row[one] for one in readers[name]) - 1
     return row
 
 

@@ -17,6 +17,7 @@ import hpcflow
 from hpcflow.cli import app
 from hpcflow.display import show_plan
 from hpcflow.report.diagram import HEIGHT, WIDTH, svg
+from tests.timing import cpu_within
 
 SVG = "{http://www.w3.org/2000/svg}"
 FLOW = """\
@@ -73,6 +74,17 @@ def test_no_box_hides_another_and_every_edge_goes_down(graph):
         assert not any(abs(x - u) < WIDTH and abs(y - v) < HEIGHT for u, v in placed[:i])
     for start, stop in graph["edges"]:
         assert boxes[start][1] < boxes[stop][1]
+
+
+@pytest.mark.parametrize("of", [lambda i: [i - 1, 0], lambda i: [i - 1, max(i - 2, 0), i // 2], lambda _: [0]])
+def test_a_large_flow_is_drawn_in_seconds(of):
+    count = 4000
+    plain = {"kind": "step", "use": "clip", "params": "", "shape": [1], "dtype": "u1", "dims": [], "stages": []}
+    nodes = [{**plain, "id": str(i), "name": str(i), "stored": False} for i in range(count)]
+    edges = [[str(one), str(i)] for i in range(1, count) for one in dict.fromkeys(of(i))]
+    with cpu_within(4):
+        drawn = svg({"flow": "large", "about": "", "nodes": nodes, "edges": edges, "stages": []})
+    assert len(drawn) < count * 2000
 
 
 @pytest.fixture
