@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,7 @@ from hpcflow.ingest.failures import AGAIN, PATIENCE, Failure, pause, retry_after
 from hpcflow.ingest.guard import PrivateAddress, private_address, redirected, refuse_private, same_host, socket_for
 from hpcflow.ingest.proxies import Proxies
 from hpcflow.ingest.settings import Settings
-from hpcflow.ingest.urls import origin
+from hpcflow.ingest.urls import WEB, origin, scheme
 from hpcflow.ingest.web import LONGEST_LINE, MOST_REDIRECTS
 from hpcflow.ingest.wire import wire
 
@@ -23,6 +23,16 @@ PLAIN = {"host", "accept", "accept-encoding", "user-agent", "range", "if-range",
 """The headers that go to other origins than the one that they were given for."""
 _judged = ContextVar("judged", default=True)
 """Whether the request that a task makes may lead to public addresses only."""
+
+
+def guarded(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with which fsspec asks web servers through such a client, behind its caches too."""
+    if scheme(url) in WEB:
+        return {**options, "get_client": client_for(url)}
+    if str(options.get("target_protocol")).lower() in WEB:  # `simplecache://http://…`
+        target = {**(options.get("target_options") or {}), "get_client": client_for(url.partition("://")[2])}
+        return {**options, "target_options": target}
+    return dict(options)
 
 
 def client_for(home: str) -> Callable[..., Awaitable[aiohttp.ClientSession]]:
@@ -37,7 +47,7 @@ def client_for(home: str) -> Callable[..., Awaitable[aiohttp.ClientSession]]:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(settings.timeout, sock_connect=settings.connect, sock_read=settings.stall),
             trace_configs=[trace],
-            middlewares=[_guarded(wire(home)), _patient],
+            middlewares=[_staying(wire(home)), _patient],
             proxy=Proxies().of(wire(home)),
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_LINE,
@@ -58,10 +68,10 @@ async def _follow(_session: Any, context: SimpleNamespace, params: aiohttp.Trace
         raise Failure("redirects to something that is no URL", again=False)
 
 
-def _guarded(home: str) -> Callable[[aiohttp.ClientRequest, Handler], Awaitable[aiohttp.ClientResponse]]:
+def _staying(home: str) -> Callable[[aiohttp.ClientRequest, Handler], Awaitable[aiohttp.ClientResponse]]:
     """Let a request that has left the host that was named reach public addresses only, and tell it no secrets."""
 
-    async def guarded(request: aiohttp.ClientRequest, handler: Handler) -> aiohttp.ClientResponse:
+    async def staying(request: aiohttp.ClientRequest, handler: Handler) -> aiohttp.ClientResponse:
         url = str(request.url)
         _judged.set(not same_host(home, url))
         if origin(url) != origin(home):
@@ -77,7 +87,7 @@ def _guarded(home: str) -> Callable[[aiohttp.ClientRequest, Handler], Awaitable[
                 raise private_address(url) from None
             raise
 
-    return guarded
+    return staying
 
 
 async def _patient(request: aiohttp.ClientRequest, handler: Handler) -> aiohttp.ClientResponse:

@@ -86,9 +86,11 @@ def opened(url: str, options: str) -> tuple[Any, str]:
     """The file system behind a URL, and the path on it."""
     import fsspec  # noqa: PLC0415  (only where it is used)
 
+    from hpcflow.ingest.chunks import guarded  # noqa: PLC0415  (as above)
+
     given = reveal(json.loads(options), options=True)
     expect_listed(url, given)
-    system, path = fsspec.core.url_to_fs(url, **given)
+    system, path = fsspec.core.url_to_fs(url, **guarded(url, given))
     return system, path
 
 

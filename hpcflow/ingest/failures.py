@@ -18,8 +18,7 @@ LONGEST = 30.0
 """Seconds: the first and the longest pause between two tries, before chance shortens it."""
 PATIENCE = 300.0
 """Seconds that a server may ask to be left alone before its files count as not to be had."""
-
-
+LONGEST_REASON = 500
 FOR_GOOD = 366 * 86_400.0
 """Seconds: whoever asks for more gets this much; no clock goes on for as long as a server may ask."""
 
@@ -38,10 +37,15 @@ class Failure(HpcflowError):
     """
 
     def __init__(self, reason: str, *, again: bool, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = plain(reason)
+        super().__init__(self.reason)
         self.again = again
         self.wait = wait
+
+
+def plain(text: str) -> str:
+    """What a server has said, as it may be shown and written: printable, and no longer than a line or two."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text[:LONGEST_REASON])
 
 
 def answered(status: int, headers: Mapping[str, str]) -> Failure:

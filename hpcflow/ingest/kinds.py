@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from os.path import splitext
 
+from hpcflow.ingest.failures import plain
+
 HEAD = 64
 """Bytes that are looked at."""
 ENDINGS = {
@@ -68,6 +70,6 @@ def stem(name: str) -> str:
 def note(name: str, head: bytes, coding: str) -> str | None:
     """What to know of a body that came, if anything: `name` is what its URL let expect."""
     if coding:
-        return f"came in the encoding `{coding[:20]}`, and is stored so"
+        return plain(f"came in the encoding `{coding[:20]}`, and is stored so")
     page = told(head) == ".html" and not name.lower().endswith(ENDINGS[".html"])
     return "is a web page" if page else None

@@ -13,7 +13,8 @@ from hpcflow.secrets import STRUCK, redact
 HIDDEN = STRUCK
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 WEB = ("http", "https")
-UNDECODED = re.compile("[\udc80-\udcff]")
+UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What was no UTF-8 in a list, and what would act on a terminal."""
 EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}")
 HASHED = re.compile(r"(?i)[0-9a-f]{32}")
 LONGEST_NAME = 120
@@ -40,11 +41,17 @@ def scheme(url: str) -> str:
 def shown(url: str) -> str:
     """The URL without what grants access: passwords, tokens, signatures; references to them stay."""
     text = redact(url)
-    # What was no UTF-8 in a list is written as it is sent.
-    text = UNDECODED.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", text)
+    text = UNSHOWABLE.sub(_as_sent, text)
     if not is_url(text) and len(text) > LONGEST_PATH:  # a picture as `data:`, perhaps
         text = f"{text[:LONGEST_NAME]}… ({len(text):,} characters)"
-    return text.encode("utf-8", "replace").decode()
+    return text
+
+
+def _as_sent(found: re.Match[str]) -> str:
+    try:
+        return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # half of a pair
+        return "?"
 
 
 def origin(url: str) -> str:

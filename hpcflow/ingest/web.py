@@ -294,12 +294,16 @@ def _version(answer: aiohttp.ClientResponse, encoding: str) -> Version:
     headers = answer.headers
     if encoding:
         return Version()
-    modified = headers.get("Last-Modified", "")
-    etag = headers.get("ETag", "")
+    modified, etag = _sendable(headers.get("Last-Modified", "")), _sendable(headers.get("ETag", ""))
     weak = not etag or etag.startswith("W/")
     # Dates take a while to read: only where they are all that there is.
     dated = weak and bool(modified) and _before(modified, headers.get("Date", ""))
     return Version(etag, modified, answer.content_length, dated, _coding(answer))
+
+
+def _sendable(validator: str) -> str:
+    """A validator that can be sent back as it came; else it is none."""
+    return validator if validator.isascii() and validator.isprintable() else ""
 
 
 def _before(modified: str, date: str) -> bool:
@@ -327,7 +331,7 @@ def _complete(answer: aiohttp.ClientResponse, part: Part, start: int, encoding: 
 def _refuse_page(kind: str, url: str) -> None:
     page = kind.partition(";")[0].strip().lower() in ("text/html", "application/xhtml+xml")
     if page and extension(url) not in TEXTS | WEB_PAGES:
-        raise Failure(f"expected a `{extension(url)}` file, found a web page (`{kind}`)", again=False)
+        raise Failure(f"expected a `{extension(url)}` file, found a web page (`{kind[:80]}`)", again=False)
 
 
 def _sniff(piece: bytes, url: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcflow.files import regular_file
-from hpcflow.ingest.urls import WEB, is_url, scheme
+from hpcflow.ingest.urls import is_url
 from hpcflow.schemes import expect_listed
 from hpcflow.secrets import reveal
 from hpcflow.sources._stamps import stamp
@@ -49,22 +49,16 @@ def store_of(path: str, options: str) -> Any:
 
     place = reveal(path)
     if is_url(path):
+        from hpcflow.ingest.chunks import guarded  # noqa: PLC0415  (aiohttp: only where something is fetched)
+
         given = reveal(json.loads(options), options=True)
         expect_listed(place, given)
         # A list that an earlier run made in this process says nothing of what is there now.
-        return FsspecStore.from_url(place, {"use_listings_cache": False, **given, **_guarded(place)}, read_only=True)
+        return FsspecStore.from_url(place, guarded(place, {"use_listings_cache": False, **given}), read_only=True)
     if not Path(place).is_dir():
         os.close(regular_file(place))
         return ZipStore(place, mode="r", read_only=True)
     return _folders()(place, read_only=True)
-
-
-def _guarded(url: str) -> dict[str, Any]:
-    if scheme(url) not in WEB:
-        return {}
-    from hpcflow.ingest.chunks import client_for  # noqa: PLC0415  (aiohttp: only where something is fetched)
-
-    return {"get_client": client_for(url)}
 
 
 @lru_cache(maxsize=1)

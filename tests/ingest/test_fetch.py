@@ -345,8 +345,8 @@ def test_a_folder_belongs_to_one_fetch(get, server, tmp_path):
         ("simplecache::http://127.0.0.1/x", "is no URL"),
         ("zip://a.txt::http://127.0.0.1/x.zip", "chains of file systems are not followed"),
         ("http://[::1]:1/x.jpg", "no connection: "),
-        ("nosuch://x/y", "ValueError: Protocol not known: nosuch"),
-        ("ftp://user:half/word@127.0.0.1:1/x", "is no valid URL"),
+        ("nosuch://x/y", "expected a URL of `file`"),
+        ("ftp://user:half/word@127.0.0.1:1/x", "expected a URL of `file`"),
     ],
 )
 def test_what_is_no_address_is_a_loss_with_its_reason(get, urls, reason):
