@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from hpcflow.code import code_of
 from hpcflow.digests import digest_json
 from hpcflow.execute.running import here
 from hpcflow.files import OWN, private, write_all, written
@@ -216,10 +217,18 @@ def stage_key(stage: Stage) -> str:
             "reduces": [applied(reduce.op, (reduce.of,), reduce.params) for reduce in stage.reduces],
             "writes": [[names[w.node], _layout(w.target)] for w in stage.writes],
             "blocks": [stage.domain, stage.block, stage.tile, stage.compiled],
-            # Left out on a processor, whose finished blocks were keyed before there were devices.
+            # Left out where all of it is hpcflow's own, and on a processor: finished blocks were keyed without.
+            **({"code": code} if any(code := _code(stage)) else {}),
             **({} if stage.device == "cpu" else {"device": [stage.device, _version_of("cupy")]}),
         }
     )
+
+
+def _code(stage: Stage) -> list[str]:
+    """The code of add-ons behind what a stage reads, runs and writes."""
+    ops = [*(step.op for step in stage.program.steps), *(reduce.op for reduce in stage.reduces)]
+    behind = [*stage.sources.values(), *(get_op(op).function for op in ops), *(write.target for write in stage.writes)]
+    return [code_of(one) for one in behind]
 
 
 def _layout(target: Any) -> dict[str, Any]:

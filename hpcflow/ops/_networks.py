@@ -13,6 +13,7 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 from pydantic import Field
 
+from hpcflow.code import code_of
 from hpcflow.digests import digest
 from hpcflow.errors import BadItem, Mismatch, RunError
 from hpcflow.meta import Meta
@@ -98,8 +99,10 @@ def _model(given: Given) -> Model:
 
 
 def identity(*, model: str, sha256: str | None, weights: str | None = None) -> str:
-    """The digest of the weights, or of the model file."""
-    return find(model, weights, sha256).digest
+    """The digest of the weights, or of the model file; and of the code, where an add-on brings the model."""
+    found = find(model, weights, sha256)
+    code = code_of(function("models", model)) if model in names("models") else ""
+    return digest([found.digest.encode(), code.encode()]) if code else found.digest
 
 
 def settled(*, model: str, sha256: str | None, weights: str | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,46 @@ def test_an_add_on_is_used_like_what_ships(hpcflow, tmp_path):
     assert (texture[2:-2, 2:-2] == 8).all()
     assert colours.shape == (len(list(photos.glob("*.jpg"))), 3)
     assert 0 < colours.min() < colours.max() < 255
+
+
+def test_edited_code_computes_again_and_comments_do_not(installed, tmp_path):
+    import numpy as np  # noqa: PLC0415
+
+    site = tmp_path / "site"
+    shutil.copytree(installed, site)
+    (tmp_path / "texture.yaml").write_text(FLOW.replace("PHOTOS", str(ROOT / "data" / "photos")))
+    package = site / "hpcflow_example"
+    helper = package / "scale.py"
+
+    def tasks():
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, site)))}
+        command = [sys.executable, "-m", "hpcflow", "run", "texture.yaml", "--cluster", "synchronous", "--json", "-q"]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["tasks"]
+
+    def edit(path, old, new):
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    everything = tasks()["executed"]
+    contrast = package / "contrast.py"
+    edit(contrast, "    ndimage = companion", "    # A comment.\n    ndimage = companion")
+    edit(contrast, "Take the greatest", "Takes the greatest")
+    assert tasks()["executed"] == 0
+    edit(contrast, "    return ndimage.max", "    return FACTOR * ndimage.max")
+    edit(contrast, "from hpcflow.registry", "from hpcflow_example.scale import FACTOR\nfrom hpcflow.registry")
+    helper.write_text("FACTOR = 3\n")
+    assert tasks()["executed"] == 1
+    assert np.load(tmp_path / "texture.npy")[9, 9] != 8
+    helper.write_text("FACTOR = 2  # another module of the package\n")
+    assert tasks()["executed"] == 1
+    edit(package / "average.py", "\nfrom hpcflow", "\nimport math\nfrom hpcflow")
+    edit(package / "ramp.py", "\nfrom hpcflow", "\nimport math\nfrom hpcflow")
+    assert tasks()["executed"] == everything
 
 
 def test_an_add_on_is_listed_and_described(hpcflow):
