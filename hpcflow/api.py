@@ -30,6 +30,7 @@ from hpcflow.report.notebook import Cell, in_notebook
 from hpcflow.report.record import Report
 from hpcflow.sizes import parse_share, parse_size
 from hpcflow.spec.flow import Flow
+from hpcflow.spec.outputs import expect_free
 from hpcflow.spec.validate import load as load_flow
 from hpcflow.trust import trusting
 
@@ -72,6 +73,7 @@ def plan(
     memory: int | str | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     trust_models: str | Iterable[str] = (),
+    overwrite: bool = False,
 ) -> Plan:
     """What `run` would do: stages, blocks, bytes, memory. Reads metadata, starts nothing.
 
@@ -89,16 +91,17 @@ def plan(
         left out. Of each worker, where they are on other machines.
     run_dir : path, optional
         Where reports and intermediate arrays go; ``runs/<flow>`` where left out.
+    overwrite : bool
+        Whether outputs may replace data that this flow has not written.
 
     Raises
     ------
     FlowError
-        Where the flow is wrong, or no block fits.
+        Where the flow is wrong, no block fits, or an output would replace what is not the flow's.
     """
     asked = memory if memory is None else parse_size(memory)
-    return _plan(
-        _loaded(flow, params, trust_models), profile(cluster, workers=workers, threads=threads, memory=asked), run_dir
-    )
+    where = profile(cluster, workers=workers, threads=threads, memory=asked)
+    return _plan(_loaded(flow, params, trust_models), where, run_dir, overwrite=overwrite)
 
 
 def _loaded(
@@ -107,10 +110,11 @@ def _loaded(
     return flow if isinstance(flow, Flow) else load(flow, params, trust_models=trust_models)
 
 
-def _plan(flow: Flow, where: Profile, given: str | os.PathLike[str] | None) -> Plan:
+def _plan(flow: Flow, where: Profile, given: str | os.PathLike[str] | None, *, overwrite: bool) -> Plan:
     run_dir = Path(given) if given is not None else Path("runs") / flow.name
     if run_dir.exists() and not run_dir.is_dir():
         raise Mismatch(f"expected a folder for the run, found a file at `{run_dir}`", parameter="run-dir")
+    expect_free(flow, run_dir, overwrite=overwrite)
     return make_plan(
         flow,
         run_dir=run_dir,
@@ -154,6 +158,7 @@ def run(
     memory: int | str | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     fresh: bool = False,
+    overwrite: bool = False,
     max_bad: float | str = 0,
     dashboard: str | bool | None = None,
     retries: int = 3,
@@ -165,7 +170,7 @@ def run(
 
     Parameters
     ----------
-    flow, params, cluster, workers, threads, memory, run_dir, trust_models
+    flow, params, cluster, workers, threads, memory, run_dir, trust_models, overwrite
         As for `plan`.
     fresh : bool
         Compute every block, also those that an earlier run has finished.
@@ -198,7 +203,7 @@ def run(
     allowed = parse_share(max_bad) if isinstance(max_bad, str) else max_bad
     asked = memory if memory is None else parse_size(memory)
     where = profile(cluster, workers=workers, threads=threads, memory=asked, dashboard=dashboard)
-    planned = _plan(_loaded(flow, params, trust_models), where, run_dir)
+    planned = _plan(_loaded(flow, params, trust_models), where, run_dir, overwrite=overwrite)
     outputs = [str(planned.run_dir), *(output.path for output in planned.outputs)]
     shown = progress or (Cell() if in_notebook() else Silent())
     memory_watch = MemoryWatch(history.holds, limit=planned.budget)
@@ -315,6 +320,7 @@ def verify(
             memory=kept.memory or kept.budget,
             run_dir=found.run_dir,
             max_bad=kept.max_bad,
+            overwrite=True,  # it is known whose it is
             progress=progress,
         )
     return found.after(examine(output))

@@ -152,7 +152,7 @@ def test_version():
 
 def test_every_option_reaches_the_run(fake):
     given = "-p plane=x.npy -p sigma=3 -p on=true --cluster threads --workers 2 --threads 3 --memory 1.5G --run-dir r"
-    given += " --fresh --max-bad 10% --dashboard :8080 --retries 5 --deadline 60 --quiet"
+    given += " --fresh --overwrite --max-bad 10% --dashboard :8080 --retries 5 --deadline 60 --quiet"
     result = call("run", "tiny.yaml", *given.split())
     assert result.exit_code == 0, result.stderr
     assert fake.calls["load"] == ("tiny.yaml", {"plane": "x.npy", "sigma": 3, "on": True})
@@ -165,6 +165,7 @@ def test_every_option_reaches_the_run(fake):
         "memory": 1_500_000_000,
         "run_dir": "r",
         "fresh": True,
+        "overwrite": True,
         "max_bad": 0.1,
         "dashboard": ":8080",
         "retries": 5,
@@ -177,7 +178,7 @@ def test_left_out_options_leave_the_choice_to_the_run(fake):
     options = fake.calls["run"]
     options.pop("progress")
     nothing = dict.fromkeys(("workers", "threads", "memory", "run_dir", "deadline"))
-    chosen = {"cluster": "local", "fresh": False, "max_bad": 0, "dashboard": False, "retries": 3}
+    chosen = {"cluster": "local", "fresh": False, "overwrite": False, "max_bad": 0, "dashboard": False, "retries": 3}
     assert options == {**nothing, **chosen}
 
 
@@ -272,7 +273,8 @@ def test_a_wrong_command_line_ends_with_2(arguments):
 def test_plan_passes_its_options_and_prints(fake, folder):
     result = call("plan", "tiny.yaml", "--memory", "1GiB", "--threads", "2", "--json")
     assert json.loads(result.stdout) == {"flow": "tiny"}
-    assert fake.calls["plan"] == {"cluster": "local", "workers": None, "threads": 2, "memory": 2**30, "run_dir": None}
+    chosen = {"cluster": "local", "threads": 2, "memory": 2**30, "overwrite": False}
+    assert fake.calls["plan"] == {"workers": None, "run_dir": None, **chosen}
 
 
 def test_check_reports_every_file(folder):

@@ -53,6 +53,7 @@ TrustModels = Annotated[
     list[str] | None,
     typer.Option("--trust-models", metavar="SHA256", help="Run the TorchScript file with this digest, unseen."),
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Let outputs replace data of others.")]
 Directory = Annotated[str | None, typer.Option("-C", metavar="DIR", help="Work in this directory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]

@@ -12,6 +12,7 @@ from hpcflow.cli._shared import (
     Debug,
     Directory,
     Json,
+    Overwrite,
     Params,
     TrustModels,
     app,
@@ -32,6 +33,7 @@ def check(
     *,
     param: Params = None,
     trust_models: TrustModels = None,
+    overwrite: Overwrite = False,
     directory: Directory = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -41,7 +43,7 @@ def check(
         work_in(directory)
         params = parse_params(param)
         with trusting(trust_models or ()):
-            found = {flow: _faults(flow, params) for flow in flows}
+            found = {flow: _faults(flow, params, overwrite=overwrite) for flow in flows}
         if as_json:
             faults = [_fault_json(fault) for one in found.values() for fault in one]
             print_json({"valid": not _wrong(found), "flows": list(found), "faults": faults})
@@ -54,11 +56,11 @@ def check(
         raise typer.Exit(WRONG if _wrong(found) else 0)
 
 
-def _faults(flow: str, params: dict[str, Any]) -> tuple[Fault, ...]:
+def _faults(flow: str, params: dict[str, Any], *, overwrite: bool) -> tuple[Fault, ...]:
     from hpcflow.spec.validate import load  # noqa: PLC0415
 
     try:
-        return load(flow, params, missing_ok=True).warnings
+        return load(flow, params, missing_ok=True, overwrite=overwrite).warnings
     except FlowError as error:
         return error.faults
 

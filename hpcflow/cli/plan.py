@@ -14,6 +14,7 @@ from hpcflow.cli._shared import (
     FlowFile,
     Json,
     Memory,
+    Overwrite,
     Params,
     RunDir,
     Threads,
@@ -41,6 +42,7 @@ def plan(
     memory: Memory = None,
     run_dir: RunDir = None,
     trust_models: TrustModels = None,
+    overwrite: Overwrite = False,
     directory: Directory = None,
     html: Annotated[str | None, typer.Option("--html", metavar="FILE", help="Draw it as a page.")] = None,
     svg: Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Draw it as a picture.")] = None,
@@ -55,7 +57,8 @@ def plan(
 
         loaded = api.load(flow, parse_params(param), trust_models=trust_models or ())
         warn(loaded.warnings)
-        planned = api.plan(loaded, cluster=cluster, workers=workers, threads=threads, memory=size, run_dir=run_dir)
+        given: dict[str, Any] = {"memory": size, "run_dir": run_dir, "overwrite": overwrite}
+        planned = api.plan(loaded, cluster=cluster, workers=workers, threads=threads, **given)
         if html is not None or svg is not None:
             _draw(planned, html, svg)
         if as_json:

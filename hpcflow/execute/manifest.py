@@ -25,6 +25,7 @@ from hpcflow.planning.stages import Stage
 from hpcflow.regions import Region, block_region, grid, unravel, whole
 from hpcflow.registry import function
 from hpcflow.secrets import redacted
+from hpcflow.spec.outputs import copy_of, manifest_of, parse, unfinished_of
 
 VERSION = 1
 
@@ -39,19 +40,13 @@ class Done:
     """Its journal."""
 
 
-def manifest_of(output: str | Path) -> Path:
-    """Where the manifest of an output stands."""
-    path = Path(output)
-    return path.with_name(f".{path.name}.manifest.json")
-
-
-def copy_of(run_dir: str | Path, output: str | Path) -> Path:
-    """Where the run's folder keeps a copy of an output's manifest."""
-    return Path(run_dir, "manifests", f"{Path(output).name}-{digest_json(str(output))[:8]}.json")
-
-
-def forget(output: str) -> None:
-    """Say that an output is not complete: it is about to be written."""
+def forget(plan: Plan, output: str) -> None:
+    """Say that an output is not complete, as it is about to be written, and whose it will be."""
+    names = [sink.name for sink in plan.flow.sinks.values() if sink.sink.path == output]
+    if names:
+        place = unfinished_of(output)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _write(place, {"version": VERSION, "flow": plan.flow.name, "output": names[0]}, SHARED)
     manifest_of(output).unlink(missing_ok=True)
 
 
@@ -106,6 +101,7 @@ def publish(plan: Plan, done: Sequence[Done], said: Mapping[str, Any]) -> None:
         private(copy.parent)
         _write(copy, body, OWN)
         _write(manifest_of(place), body, SHARED)
+        unfinished_of(place).unlink(missing_ok=True)
 
 
 def _write(path: Path, body: Mapping[str, Any], mode: int) -> None:
@@ -119,17 +115,6 @@ def _write(path: Path, body: Mapping[str, Any], mode: int) -> None:
 def _plain(body: Mapping[str, Any]) -> Any:
     """As it comes back from a file: lists for tuples."""
     return json.loads(json.dumps(body))
-
-
-def parse(text: str) -> dict[str, Any] | None:
-    """The content of a manifest; `None` where a byte of it has changed."""
-    try:
-        body = json.loads(text)
-        checksum = body.pop("checksum")
-    except (ValueError, KeyError, AttributeError, TypeError):
-        return None
-    again = json.dumps({**body, "checksum": checksum}, indent=1, sort_keys=True) + "\n"
-    return body if checksum == digest_json(body) and again == text else None
 
 
 def _array(meta: Meta) -> dict[str, Any]:

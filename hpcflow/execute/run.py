@@ -172,7 +172,7 @@ def run_stage(run: _Run, stage: Stage, *, again: bool = False) -> Done:
             return run_stage(run, stage, again=True)
         _make_sources(run, stage)
         for target in targets:
-            forget(target.path)
+            forget(run.plan, target.path)
             _touch(target, target.reopen if account.done else target.create)
         begin(folder, run.id)
     reused = account.done
@@ -348,7 +348,7 @@ def _windowed(pool: Pool, name: str, key: str, batches: Iterator[list[Receipt]])
 
 def _render(plan: Plan, document: Document, outcome: Outcome) -> None:
     columns = [_column(plan, name, target, outcome.bad) for name, target in document.columns]
-    forget(document.sink.sink.path)
+    forget(plan, document.sink.sink.path)
     try:
         made = document.render
         text = (made.signed(outcome.provenance) if isinstance(made, Signs) else made).render(columns)

@@ -11,10 +11,11 @@ from typing import Any
 
 from hpcflow.digests import digest_file
 from hpcflow.errors import Mismatch, RunError
-from hpcflow.execute.manifest import VERSION, copy_of, manifest_of, parse, regions, target_at
+from hpcflow.execute.manifest import VERSION, regions, target_at
 from hpcflow.execute.receipts import read_file
 from hpcflow.meta import Target
 from hpcflow.regions import Region, grid, unravel
+from hpcflow.spec.outputs import copy_of, manifest_of, parse
 
 SHOWN = 20
 

@@ -25,7 +25,7 @@ def csv(*, path: str, labels: str | None = None) -> Table:
     Parameters
     ----------
     path : str
-        The file to write; it is replaced once the new one is whole.
+        The file to write; the flow's own of an earlier run is replaced once the new one is whole.
     labels : str
         A text file with one class name per line, the first for class 0: adds the column `label`.
 

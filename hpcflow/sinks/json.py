@@ -101,7 +101,7 @@ def json(*, path: str) -> Json:
     Parameters
     ----------
     path : str
-        The file to write; it is replaced once the new one is whole.
+        The file to write; the flow's own of an earlier run is replaced once the new one is whole.
 
     Examples
     --------

@@ -231,7 +231,7 @@ def npy(*, path: str) -> NpySink:
     Parameters
     ----------
     path : str
-        The file, relative to the working directory; it is replaced if it is there.
+        The file, relative to the working directory; the flow's own of an earlier run is replaced.
 
     Examples
     --------

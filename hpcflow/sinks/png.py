@@ -134,7 +134,7 @@ def png(*, path: str, labels: str | None = None, limit: PositiveInt = 64, column
     Parameters
     ----------
     path : str
-        The file to write; it is replaced once the new one is whole.
+        The file to write; the flow's own of an earlier run is replaced once the new one is whole.
     labels : str
         A text file with one class name per line, the first for class 0.
     limit : int

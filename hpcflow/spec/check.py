@@ -191,26 +191,22 @@ def check_paths(sinks: Mapping[str, Sink], nodes: Mapping[str, Node], faults: Fa
     """No two outputs in one place, and none on top of an input."""
     taken: dict[str, Sink] = {}  # by their paths
     within: dict[str, Sink] = {}  # by each folder around them, too: looking at every pair takes seconds for 1,000 sinks
-    inputs: dict[str, Node] = {}  # as `within`
-    for node in nodes.values():
-        if (where := _read(node)) and node.use and not node.of:
-            for folder in _around(where):
-                inputs.setdefault(folder, node)
-    here = _around(os.path.realpath("."))
+    inputs = _Inputs(nodes, sinks)
+    here = around(os.path.realpath("."))
     for sink in sinks.values():
-        where, place = _where(sink.sink.path), sink.places.get("path", sink.location)
+        where, place = where_of(sink.sink.path), sink.places.get("path", sink.location)
         if where is None:
             continue
         if where in here:
             what = "the working directory" if where == here[0] else "a folder around the working directory"
             faults.error(place, f"expected a path for the output, found {what}")
             continue
-        folders = _around(where)
+        folders = around(where)
         other = within.get(where) or next((taken[folder] for folder in folders if folder in taken), None)
         if other is not None:
             at = other.places.get("path", other.location)
             hint = f"`{other.name}` writes there, at line {at.line}"
-            same = _where(other.sink.path) == where
+            same = where_of(other.sink.path) == where
             faults.error(
                 place,
                 "expected a path of its own for each sink, found "
@@ -220,30 +216,64 @@ def check_paths(sinks: Mapping[str, Sink], nodes: Mapping[str, Node], faults: Fa
         taken.setdefault(where, sink)
         for folder in folders:
             within.setdefault(folder, sink)
-        source = inputs.get(where)
-        if source is not None:
-            faults.error(
-                place,
-                f"expected a path for the output, found that of the source `{source.name}`",
-                "an output never replaces an input",
-            )
+        if met := inputs.meets(where, folders):
+            faults.error(place, f"expected a path for the output, found {met[0]}", met[1])
+
+
+class _Inputs:
+    """What a flow reads, by place."""
+
+    def __init__(self, nodes: Mapping[str, Node], sinks: Mapping[str, Sink]) -> None:
+        self.within: dict[str, str] = {}  # the sources, by each folder around them too
+        self.sources: dict[str, str] = {}
+        self.files: dict[str, str] = {}  # labels, weights
+        for node in nodes.values():
+            if (where := _read(node)) and node.use and not node.of:
+                self.sources.setdefault(where, node.name)
+                for folder in around(where):
+                    self.within.setdefault(folder, node.name)
+        readers: list[Node | Sink] = [*nodes.values(), *sinks.values()]
+        for reader in readers:
+            for name, value in reader.params.items():
+                if isinstance(value, str) and not (name == "path" and reader.name in sinks) and Path(value).is_file():
+                    self.files[where_of(value) or ""] = reader.name
+
+    def meets(self, where: str, folders: Sequence[str]) -> tuple[str, str] | None:
+        """What an output would meet, and why it must not; `None` where it meets nothing."""
+        never = "an output never replaces an input"
+        if where in self.within:
+            return f"that of the source `{self.within[where]}`", never
+        if where in self.files:
+            return f"that of a file which `{self.files[where]}` reads", never
+        inside = next((self.sources[one] for one in folders if one in self.sources), None)
+        return None if inside is None else (f"one inside the source `{inside}`", "the next run would read it too")
 
 
 def _read(node: Node) -> str | None:
     """Where a source's array stands: within its folder, where a parameter says which of several."""
-    where = _where(node.params.get("path"))
+    where = where_of(node.params.get("path"))
     within = [node.params.get(name) for name in ("component", "group", "variable")]
     return where and "/".join([where, *(one.strip("/") for one in within if isinstance(one, str) and one.strip("/"))])
 
 
-def _where(path: Any) -> str | None:
+def where_of(given: Any) -> str | None:
     """One form for every way to write a path."""
-    if not isinstance(path, str) or "\0" in path:
+    if not isinstance(given, str) or "\0" in given:
         return None
-    return path.rstrip("/") if "://" in path else str(os.path.realpath(path))
+    if "://" in given:
+        return given.rstrip("/")
+    real = os.path.realpath(given)
+    return real.casefold() if _folds_case(real) else real
 
 
-def _around(where: str) -> list[str]:
+def _folds_case(path: str) -> bool:
+    """Whether names that differ in case alone are one where a path leads."""
+    there = next((one for one in around(path) if os.path.exists(one)), "/")  # noqa: PTH110  (asked for every path)
+    other = there.swapcase()
+    return other != there and os.path.exists(other) and os.path.samefile(there, other)  # noqa: PTH110, PTH121
+
+
+def around(where: str) -> list[str]:
     """`where` itself and every folder around it, the innermost first."""
     parts = where.split("/")
     return ["/".join(parts[:n]) or "/" for n in range(len(parts), 0, -1)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hpcflow.errors import FlowError, Location
@@ -13,12 +14,19 @@ from hpcflow.spec.bind import Bound, bind, connect, order
 from hpcflow.spec.check import Checked, check_paths
 from hpcflow.spec.declare import SECTIONS, Declaration, declare
 from hpcflow.spec.flow import Flow, Node, Sink
+from hpcflow.spec.outputs import check_outputs
 from hpcflow.spec.params import Params, read_params
 from hpcflow.text.document import Leaf, Table, parse, plain, read
 from hpcflow.text.faults import Faults
 
 
-def load(path: str | os.PathLike[str], params: Mapping[str, Any] | None = None, *, missing_ok: bool = False) -> Flow:
+def load(
+    path: str | os.PathLike[str],
+    params: Mapping[str, Any] | None = None,
+    *,
+    missing_ok: bool = False,
+    overwrite: bool | None = None,
+) -> Flow:
     """Read a flow file and hold it against what exists.
 
     Parameters
@@ -29,6 +37,8 @@ def load(path: str | os.PathLike[str], params: Mapping[str, Any] | None = None, 
         Values in place of the flow's own `params`.
     missing_ok : bool
         Whether an input that is not there is a warning only.
+    overwrite : bool, optional
+        Also look at what stands where the outputs are to be written, and whether data of others may be replaced.
 
     Raises
     ------
@@ -38,7 +48,7 @@ def load(path: str | os.PathLike[str], params: Mapping[str, Any] | None = None, 
     file = os.fspath(path)
     faults = Faults()
     text = read(file, "a flow", faults)
-    return _checked(text, file, params or {}, faults, missing_ok=missing_ok)
+    return _checked(text, file, params or {}, faults, missing_ok=missing_ok, overwrite=overwrite)
 
 
 def loads(
@@ -48,7 +58,15 @@ def loads(
     return _checked(text.removeprefix("\ufeff"), file, params or {}, Faults(), missing_ok=missing_ok)
 
 
-def _checked(text: str, file: str, overrides: Mapping[str, Any], faults: Faults, *, missing_ok: bool) -> Flow:
+def _checked(
+    text: str,
+    file: str,
+    overrides: Mapping[str, Any],
+    faults: Faults,
+    *,
+    missing_ok: bool,
+    overwrite: bool | None = None,
+) -> Flow:
     root = parse(text, file, faults)
     if not isinstance(root, Table):
         if not faults.wrong:
@@ -62,6 +80,9 @@ def _checked(text: str, file: str, overrides: Mapping[str, Any], faults: Faults,
     declared = declare(root, params, faults)
     checked = Checked(params, faults, missing_ok)
     _check(declared, params, checked, faults)
+    if overwrite is not None:
+        run_dir = Path("runs", declared.name)
+        check_outputs(checked.sinks, declared.name, file, run_dir, faults, overwrite=overwrite)
     faults.check()
     _unused(params, checked.nodes, checked.sinks, faults)
     return Flow(

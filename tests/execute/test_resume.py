@@ -192,7 +192,7 @@ def test_a_run_cut_short_is_taken_up(flow, monkeypatch):
 
 def test_an_output_of_another_shape_is_replaced(flow):
     np.save("smooth.npy", np.zeros(3))
-    assert run(flow) == (2 * BLOCKS, 0)
+    assert run(flow, overwrite=True) == (2 * BLOCKS, 0)
 
 
 TWO_WAYS = """
