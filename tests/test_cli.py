@@ -353,7 +353,7 @@ def test_a_file_in_place_of_a_run_s_folder_is_named(folder, terminate):
     assert result.stderr == "error: --run-dir: expected a folder for the run, found a file at `taken`\n"
     shown = call("report", "taken")
     assert shown.exit_code == 2
-    assert shown.stderr == "error: expected the directory of a run, found no `taken/report.json`\n"
+    assert shown.stderr == f"error: expected the directory of a run, found no `taken/report.json` in `{Path.cwd()}`\n"
     assert Path("taken").read_text() == "mine"
 
 

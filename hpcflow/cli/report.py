@@ -27,12 +27,12 @@ def report(
         from hpcflow.display import summary  # noqa: PLC0415
 
         path = Path(run_dir) / "report.json"
+        if not path.exists():
+            raise Mismatch(f"expected the directory of a run, found no `{path}` in `{Path.cwd()}`")
         try:
             with open(path, encoding="utf-8", opener=regular_file) as file:
                 found = json.load(file)
             text = summary(found, _page(Path(run_dir), found))
-        except (FileNotFoundError, NotADirectoryError):
-            raise Mismatch(f"expected the directory of a run, found no `{path}`") from None
         except (KeyError, TypeError, ValueError):
             raise Mismatch(f"expected the report of a run in `{path}`, found something else") from None
         if as_json:
