@@ -26,7 +26,9 @@ SOURCES = {
     "a URL of zarr": '{from: zarr, path: "file://PATH"}',
 }
 MODELS = {"a model": "model: PATH.pt2", "TorchScript": "model: PATH.pt"}
-FILES = "odd odd.zip odd.nc odd.txt odd.csv odd.parquet odd.pt2 odd.pt odd.yaml odd.json odd.png odd.npy x.zarr/zarr.json"
+FILES = (
+    "odd odd.zip odd.nc odd.txt odd.csv odd.parquet odd.pt2 odd.pt odd.yaml odd.json odd.png odd.npy x.zarr/zarr.json"
+)
 
 
 @pytest.fixture(params=["pipe", "socket", "device", "loop"])

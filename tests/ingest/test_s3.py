@@ -6,11 +6,14 @@ import boto3
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import zarr
 from moto.server import ThreadedMotoServer
 
+import hpcflow
 from hpcflow.ingest import fetch
 from hpcflow.sources.npy import npy
 from hpcflow.sources.remote import remote
+from hpcflow.spec.validate import loads
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +63,31 @@ def test_arrays_of_a_bucket(store, tmp_path):
     one = npy(path="s3://bucket/run/2.npy", **how)
     assert (one.read(((0, 5), (0, 6))) == 2).all()
     assert "word" not in json.dumps(source.identity) + repr(source) + repr(one)
+
+
+def test_chunks_written_anew_in_a_bucket_are_read_again(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = np.arange(16, dtype=np.int16).reshape(4, 4)
+    endpoint = store["client_kwargs"]["endpoint_url"]
+    options = f'{{key: me, secret: "${{env:WORD}}", client_kwargs: {{endpoint_url: "{endpoint}"}}}}'
+    source = f"{{from: zarr, path: 's3://bucket/x.zarr', storage_options: {options}}}"
+    text = f"flow: f\nblock: [2, 2]\nsources:\n  x: {source}\nsinks:\n  y: {{to: npy, of: x, path: y.npy}}\n"
+    client = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id="me", aws_secret_access_key="word")
+
+    def put(array):
+        zarr.create_array(tmp_path / "x.zarr", data=array, chunks=(2, 2), overwrite=True)
+        for file in (tmp_path / "x.zarr").rglob("*"):
+            if file.is_file():
+                client.put_object(
+                    Bucket="bucket", Key=f"x.zarr/{file.relative_to(tmp_path / 'x.zarr')}", Body=file.read_bytes()
+                )
+
+    executed = []
+    for array in (values, values, np.where(values == 0, 16, values).astype(np.int16)):
+        put(array)
+        executed.append(hpcflow.run(loads(text), cluster="threads").tasks["executed"])
+        np.testing.assert_array_equal(np.load("y.npy"), array)
+    assert executed == [4, 0, 1]
+    client.delete_object(Bucket="bucket", Key="x.zarr/c/1/1")
+    (warning,) = loads(text).warnings
+    assert "1 of 4 chunks missing" in str(warning)

@@ -1,16 +1,18 @@
 """Parts of flat files: what is read at once, and what is mapped."""
 
 import os
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpcflow.errors import RunError
+from hpcflow.errors import FlowError, RunError
 from hpcflow.regions import slices, whole
 from hpcflow.sources import _flat
 from hpcflow.sources.npy import open_npy
+from hpcflow.spec.validate import loads
 
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -48,3 +50,20 @@ def test_a_file_that_is_cut_short_between_a_look_and_a_read(tmp_path, monkeypatc
     monkeypatch.setattr(_flat.os, "fstat", lambda number: next(looks, None) or now(number))
     with pytest.raises(RunError, match=r"expected 4000128 bytes in `.*x\.npy`, found 2000000"):
         source.read(((0, 1000), (0, 1000)))
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.data())
+def test_damaged_headers_are_one_error_with_its_place(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("damaged") / "a.npy"
+    np.save(path, np.zeros((3, 4), np.float32))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, min(127, len(content) - 1)))
+        content[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    path.write_bytes(content)
+    text = f"{{flow: a, sources: {{x: {{from: npy, path: {path}}}}}, sinks: {{y: {{to: npy, of: x, path: y.npy}}}}}}"
+    with suppress(FlowError):  # anything else that is raised fails the test
+        source = loads(text).nodes["x"].source
+        if source.meta.nbytes < 2**20:
+            source.read(whole(source.meta.shape))
