@@ -30,6 +30,8 @@ class Meta:
     """A name for each axis; `None` where it has none. Filled with `None` when left out."""
     items: str | None = None
     """The source whose items (photos) run along the first axis, if they still do."""
+    classes: int | None = field(default=None, compare=False, repr=False)
+    """Of records of `top_k`, how many classes they tell apart."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))

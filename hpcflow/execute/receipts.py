@@ -234,7 +234,9 @@ def _code(stage: Stage) -> list[str]:
 def _layout(target: Any) -> dict[str, Any]:
     """How a target stores its bytes: dtype, chunks, codec; not where."""
     apart = ("path", "key", "run", "provenance", "private")
-    return {name: value for name, value in asdict(target).items() if name not in apart}
+    # Of a meta what is stored; classes are only known by it.
+    known = asdict(target, dict_factory=lambda pairs: {name: value for name, value in pairs if name != "classes"})
+    return {name: value for name, value in known.items() if name not in apart}
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -43,7 +44,19 @@ def listed(*, mean: Any, std: Any, axis: int) -> tuple[int, ...]:
     return (axis,) if isinstance(mean, list) or isinstance(std, list) else ()
 
 
-@op(whole=listed, meta=result, scratch=0)
+def doubts(meta: Meta, *, mean: Any, std: Any) -> Iterator[Mismatch]:
+    """Numbers that are meant for values from 0 to 1, for integers that go further."""
+    top = {"uint8": 255, "uint16": 65535}.get(meta.dtype.name)
+    if top is not None and np.any(mean) and np.abs(mean).max() <= 1 and np.abs(std).max() <= 1:
+        scaled = [np.round(np.multiply(value, top), 3).tolist() for value in (mean, std)]
+        yield Mismatch(
+            f"expected a `mean` and a `std` of values from 0 to {top}, found those of values from 0 to 1",
+            parameter="mean",
+            hint=f"times {top}: `mean: {scaled[0]}, std: {scaled[1]}`",
+        )
+
+
+@op(whole=listed, meta=result, scratch=0, doubts=doubts)
 def normalize(
     x: Array, /, *, mean: Finite | list[Finite], std: Finite | list[Finite], axis: Axis = -1, xp: Namespace
 ) -> Array:

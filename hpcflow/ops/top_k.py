@@ -30,7 +30,7 @@ def result(meta: Meta, *, k: int, axis: int) -> Meta:
         raise Mismatch(f"expected a `k` of at most {n}, the length of axis `{label}`, found {k}", parameter="k")
     rank = None if "rank" in meta.dims else "rank"
     dims = (*meta.dims[:axis], rank, *meta.dims[axis + 1 :])
-    return Meta((*meta.shape[:axis], k, *meta.shape[axis + 1 :]), record(meta.dtype), dims)
+    return Meta((*meta.shape[:axis], k, *meta.shape[axis + 1 :]), record(meta.dtype), dims, classes=n)
 
 
 def reach(out: Region, metas: Sequence[Meta], *, k: int, axis: int) -> Reach:

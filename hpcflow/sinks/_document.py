@@ -27,13 +27,35 @@ def existing(path: str | None) -> str | None:
     """The absolute path of a file that is there; raises `FileNotFoundError` where it is not."""
     if path is None:
         return None
-    os.close(regular_file(path))
+    try:
+        os.close(regular_file(path))
+    except Mismatch as error:
+        raise Mismatch(str(error), parameter="labels") from None
     return str(Path(path).absolute())
 
 
 def class_names(path: str | None) -> list[str]:
-    """The lines of a file with one class name per line, the first for class 0."""
-    return [] if path is None else Path(path).read_text(encoding="utf-8-sig").splitlines()
+    """The lines of a file with one class name per line, the first for class 0; raises `Mismatch` for no text."""
+    if path is None:
+        return []
+    with open(path, "rb", opener=regular_file) as file:
+        content = file.read()
+    try:
+        return content.decode("utf-8-sig").rstrip().splitlines()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        what = f"the byte {content[error.start]:#04x} in line {line}"
+        raise Mismatch(f"expected class names in UTF-8 in `{path}`, found {what}", parameter="labels") from None
+
+
+def expect_names(path: str | None, metas: Sequence[Meta]) -> None:
+    """Raise `Mismatch` unless a file has a name for each class, and no more."""
+    for meta in metas:
+        if path is not None and meta.classes is not None and (found := len(class_names(path))) != meta.classes:
+            raise Mismatch(
+                f"expected a name for each of {meta.classes} classes, one a line, in `{path}`, found {found}",
+                parameter="labels",
+            )
 
 
 def class_name(names: Sequence[str], number: int) -> str:

@@ -13,7 +13,15 @@ import numpy as np
 from hpcflow.errors import Mismatch
 from hpcflow.meta import Column, Meta, let_go
 from hpcflow.namespace import Array
-from hpcflow.sinks._document import class_names, expect_reals, first_labels, is_ranking, printable, published
+from hpcflow.sinks._document import (
+    class_names,
+    expect_names,
+    expect_reals,
+    first_labels,
+    is_ranking,
+    printable,
+    published,
+)
 
 ROWS = 2**17
 """Rows that are in memory at once, and in one row group, at most."""
@@ -50,6 +58,7 @@ class Table:
                 parameter="labels",
                 hint="`op: top_k` gives them",
             )
+        expect_names(self.labels, metas)
         return list(metas)
 
     def held(self, metas: Sequence[Meta]) -> int:

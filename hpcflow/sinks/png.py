@@ -13,7 +13,7 @@ from hpcflow.meta import Column, Meta
 from hpcflow.parameters import PositiveInt
 from hpcflow.registry import sink
 from hpcflow.schemes import local_path
-from hpcflow.sinks._document import class_name, class_names, existing, is_ranking, printable, published
+from hpcflow.sinks._document import class_name, class_names, existing, expect_names, is_ranking, printable, published
 from hpcflow.sinks._grid import GAP, LINES, grid_of, lines_of, thinning
 
 HELD = 24 * 2**20
@@ -51,6 +51,7 @@ class Png:
                 "expected as second input the records of `top_k` for each picture, "
                 f"found {' and '.join(str(meta) for meta in ranked)}"
             )
+        expect_names(self.labels, ranked)
         shown = [_first(meta, self.limit) for meta in metas]
         _expect_small(picture, grid_of(shown[0], LINES, self.columns).size, "show fewer pictures by `limit`")
         return shown
