@@ -60,7 +60,7 @@ def _read(plan: Plan, stage: Stage, region: Region, node: str) -> list[str]:
     """The files behind a failed node, and the part of each that the block needs."""
     needed = stage.program.bounds(stage.wanted(region)).regions
     found = []
-    for name in dict.fromkeys(_sources(plan, node)):
+    for name in _sources(plan, node):
         params: Mapping[str, Any] = plan.flow.nodes[name].params
         if "path" not in params:
             continue
@@ -77,10 +77,15 @@ def _read(plan: Plan, stage: Stage, region: Region, node: str) -> list[str]:
 
 
 def _sources(plan: Plan, node: str) -> list[str]:
-    if node not in plan.flow.nodes:
-        return []
-    one = plan.flow.nodes[node]
-    return [node] if one.source is not None else [name for of in one.of for name in _sources(plan, of)]
+    """The sources that a node is made of."""
+    found, seen, waiting = [], set[str](), [node]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and (one := plan.flow.nodes.get(name)) is not None:
+            seen.add(name)
+            waiting += reversed(one.of)
+            found += [name] if one.source is not None else []
+    return found
 
 
 def too_many(plan: Plan, bad: Sequence[Bad], allowed: int) -> RunError:

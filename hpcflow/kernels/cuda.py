@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcflow.kernels.trace import FUNCTIONS, Node, kinds_of
+from hpcflow.kernels.trace import FUNCTIONS, Node, kinds_of, nodes_of
 from hpcflow.namespace import Array, Namespace
 
 THREADS = 256
@@ -239,6 +239,11 @@ class _Body:
 
     def value(self, node: Node) -> str:
         """The name of a node's value, after the statements that make it."""
+        for one in nodes_of([node]):
+            name = self._value(one)
+        return name
+
+    def _value(self, node: Node) -> str:
         if id(node) in self.names:
             return self.names[id(node)][0]
         kind = _type(node.dtype)
@@ -248,7 +253,7 @@ class _Body:
             name = f"C{len(self.constants)}"
             self.constants.append(f"const {kind} {name} = {_literal(node.args[0])};")
         else:
-            text = _written(node, [self.value(arg) for arg in node.args])
+            text = _written(node, [self._value(arg) for arg in node.args])
             name = f"v{len(self.names)}"
             self.lines.append(f"const {kind} {name} = ({kind})({text});")
             self.operations += 1

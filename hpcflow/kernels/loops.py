@@ -224,6 +224,11 @@ class _Body:
 
     def value(self, node: Node) -> str:
         """The name of a node's value, after the statements that make it."""
+        for one in nodes_of([node], closed="along"):
+            name = self._value(one)
+        return name
+
+    def _value(self, node: Node) -> str:
         if id(node) in self.names:
             return self.names[id(node)]
         kind = _type(node.dtype)
@@ -235,7 +240,7 @@ class _Body:
             name = f"C{len(self.constants)}"
             self.constants.append(f"{name} = {kind}({_literal(node.args[0])})")
         else:
-            text = self._written(node, [self.value(arg) for arg in node.args], kind)
+            text = self._written(node, [self._value(arg) for arg in node.args], kind)
             name = f"{self.prefix}v{len(self.names)}"
             # NumPy rounds after each operation; so does this, where the language would compute wider.
             self.lines.append(f"{name} = {text}" if node.dtype.kind == "b" else f"{name} = {kind}({text})")

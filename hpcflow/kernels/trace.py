@@ -135,15 +135,17 @@ def _as(value: Any, dtype: np.dtype[Any]) -> Node:
         return Node("number", (dtype.type(value),), dtype)
 
 
-def nodes_of(values: Iterable[Node]) -> list[Node]:
-    """All nodes that some values are made of, each once."""
+def nodes_of(values: Iterable[Node], closed: str = "") -> list[Node]:
+    """All nodes that some values are made of, each once, behind those it is made of; not what a `closed` kind is."""
     seen: dict[int, Node] = {}
-    waiting = [*values]
+    waiting = [(one, False) for one in reversed([*values])]
     while waiting:
-        one = waiting.pop()
-        if id(one) not in seen:
+        one, ready = waiting.pop()
+        if ready:
             seen[id(one)] = one
-            waiting += [arg for arg in one.args if isinstance(arg, Node)]
+        elif id(one) not in seen:
+            waiting.append((one, True))
+            waiting += [(arg, False) for arg in reversed(one.args) if isinstance(arg, Node) and one.kind != closed]
     return list(seen.values())
 
 

@@ -19,6 +19,8 @@ from hpcflow.spec.flow import Flow
 
 STORING_COST = 4
 """What an element of a stored node costs beyond its write and its reads, in elements made: a disk may be slow."""
+TRIED = 8
+"""Stages that another one is tried to be joined with."""
 TWICE = 1.5
 """A source that is read this many times over may be better stored in other chunks."""
 
@@ -41,7 +43,7 @@ class Draft:
 
     def stages(self) -> list[Stage]:
         """Its stages, each with its blocks; without them where not even the smallest fits."""
-        return self._grouped(stages(self.flow, self.writes, self.extra, self.stored))
+        return _named(self._grouped(stages(self.flow, self.writes, self.extra, self.stored)))
 
     def cut_where_it_pays(self) -> tuple[Draft, list[Stage]]:
         """Store a node on disk wherever two passes cost clearly less than one, or where one does not fit.
@@ -89,21 +91,27 @@ class Draft:
         return replace(self, stored={**self.stored, name: target})
 
     def _grouped(self, ends: Sequence[Stage]) -> list[Stage]:
-        """Join stages wherever one task for both costs no more than one for each."""
-        chosen: list[Stage] = []
-        for end in ends:
-            alone = self._shaped(end)
-            for i, other in enumerate(chosen):
-                both = merged(other, end)
-                together = both and self._shaped(both)
-                if together is None or alone is None:
+        """Join stages wherever one task for both costs no more than one for each.
+
+        Halves first: where all of many ends come out of one task, each is looked at a few times, not once for every
+        other one.
+        """
+        if len(ends) <= 1:
+            return [self._shaped(end) or end for end in ends]
+        half = len(ends) // 2
+        chosen, others = self._grouped(ends[:half]), self._grouped(ends[half:])
+        for end in others:
+            near = [(i, both) for i, other in enumerate(chosen) if (both := merged(other, end)) is not None]
+            for i, both in near[:TRIED]:
+                together = self._shaped(both)
+                if together is None or not _fits(end):
                     continue
-                if cost(together, together.block) <= cost(other, other.block) + cost(alone, alone.block):
+                if cost(together, together.block) <= cost(chosen[i], chosen[i].block) + cost(end, end.block):
                     chosen[i] = together
                     break
             else:
-                chosen.append(alone or end)
-        return _named(chosen)
+                chosen.append(end)
+        return chosen
 
     def _shaped(self, stage: Stage) -> Stage | None:
         return shaped(stage, self.room, self.flow.block, self.slots, self.gpu)
@@ -144,7 +152,12 @@ def _with_items(flow: Flow) -> set[str]:
 
 def _total(chosen: Sequence[Stage]) -> float:
     """What the stages cost together; a stage that fits nowhere costs more than anything."""
-    return sum(cost(stage, stage.block) if stage.block or not stage.domain else 1e30 for stage in chosen)
+    return sum(cost(stage, stage.block) if _fits(stage) else 1e30 for stage in chosen)
+
+
+def _fits(stage: Stage) -> bool:
+    """Whether it has blocks: one of a single number needs no shape."""
+    return bool(stage.block) or not stage.domain
 
 
 def _named(chosen: Sequence[Stage]) -> list[Stage]:

@@ -309,25 +309,27 @@ def _program(
     sources: dict[str, Source] = {}
     steps: dict[str, Step] = {}
 
-    def visit(name: str) -> None:
-        if name in sources or name in steps:
-            return
+    waiting = [end]
+    while waiting:
+        name = waiting[-1]
+        node = flow.nodes.get(name)
         if name in extra:
-            for one in extra[name].of:
-                visit(one)
-            steps[name] = extra[name]
-            return
-        node = flow.nodes[name]
-        if name in stored:
+            made = extra[name]
+        elif name in stored:
             sources[name] = Stored(stored[name].path, meta_of(flow, name))
-        elif node.source is not None:
+        elif node is not None and node.source is not None:
             sources[name] = node.source
         else:
-            for one in node.of:
-                visit(one)
-            steps[name] = Step(name, node.use, node.of, node.params, meta_of(flow, name))
-
-    visit(end)
+            assert node is not None
+            made = Step(name, node.use, node.of, node.params, meta_of(flow, name))
+        if name in sources or name in steps:
+            waiting.pop()
+            continue
+        missing = [one for one in made.of if one not in sources and one not in steps]
+        if missing:
+            waiting += reversed(missing)
+        else:
+            steps[waiting.pop()] = made
     inputs = {name: meta_of(flow, name) for name in sources}
     return Program(inputs, tuple(steps.values())), sources
 
@@ -360,20 +362,9 @@ def merged(first: Stage, second: Stage) -> Stage | None:
     return replace(
         first,
         name=second.name if second.writes and not first.writes else first.name,
-        program=Program(inputs, tuple(_ordered(steps.values(), inputs))),
+        program=Program(inputs, tuple(steps.values())),
         sources={**first.sources, **second.sources},
         writes=writes,
         reduces=first.reduces + second.reduces,
         domain=tuple(domain),
     )
-
-
-def _ordered(steps: Iterable[Step], inputs: Iterable[str]) -> list[Step]:
-    """Steps in an order in which each follows those it reads."""
-    known, waiting, ordered = set(inputs), list(steps), []
-    while waiting:
-        ready = [step for step in waiting if known.issuperset(step.of)]
-        ordered += ready
-        known.update(step.name for step in ready)
-        waiting = [step for step in waiting if step.name not in known]
-    return ordered

@@ -8,6 +8,7 @@ is sure to do alike stays a step of its own, as does a run too short to gain any
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -32,6 +33,8 @@ class Reduction:
     params: Mapping[str, Any]
 
 
+LONGEST = 100
+"""Steps of one loop: to compile a long one takes far more than twice as long as to compile its halves."""
 LEAST_OPERATIONS = 2
 """A loop of fewer is what NumPy has ready."""
 
@@ -148,6 +151,10 @@ def _runs(program: Program, simple: set[str], filters: set[str], levels: Mapping
             if other != step.name:
                 mine = runs[step.name]
                 runs.update({one: other for one, run in runs.items() if run == mine})
+    counted = Counter[str]()
+    for name, run in runs.items():
+        runs[name] = f"{run}#{counted[run] // LONGEST}"
+        counted[run] += 1
     return runs
 
 
