@@ -63,6 +63,7 @@ class Op:
     scratch: Callable[..., float] | float = 1.0
     work: Callable[..., float] | float = 1.0
     base: Callable[..., int] | int = 0
+    packages: Callable[..., tuple[str, ...]] | tuple[str, ...] = ()
     prepare: Callable[..., Any] | None = None
     identity: Callable[..., Any] | None = None
     doubts: Callable[..., Iterable[Mismatch]] | None = None

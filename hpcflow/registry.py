@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from hpcflow.errors import Mismatch
 from hpcflow.meta import Meta
@@ -45,6 +45,7 @@ def op(
     scratch: Callable[..., float] | float = 1.0,
     work: Callable[..., float] | float = 1.0,
     base: Callable[..., int] | int = 0,
+    packages: Callable[..., tuple[str, ...]] | tuple[str, ...] = (),
     prepare: Callable[..., Any] | None = None,
     identity: Callable[..., Any] | None = None,
     doubts: Callable[..., Iterable[Mismatch]] | None = None,
@@ -86,8 +87,10 @@ def op(
         function ``(meta, **params)`` of the result, which may take the `shape` that is made, and
         `metas`, of the inputs.
     base : int or callable, optional
-        Bytes that a process holds once it has run the op: libraries and weights. Or a function
-        ``(**params)`` that gives this.
+        Bytes that a process holds once it has run the op: weights, what libraries set up. Or a function
+        ``(*metas, **params)`` that gives this.
+    packages : tuple of str or callable, optional
+        What it imports when it is run; what that takes is measured. Or a function ``(*metas, **params)``.
     prepare : callable, optional
         ``(read, *metas, **params) -> JSON values``, called once on a worker before the first
         block; `read(region)` gives any part of the first input, and `read.state(region)` what tells
@@ -108,7 +111,7 @@ def op(
         Raised when the op's results change, so that finished blocks are computed again.
     """
     names = {"depth": depth, "whole": whole, "reaches": reach, "makes": meta, "inputs": inputs}
-    costs = {"tile": tile, "scratch": scratch, "work": work, "base": base}
+    costs = {"tile": tile, "scratch": scratch, "work": work, "base": base, "packages": packages}
     rest = {"prepare": prepare, "identity": identity, "doubts": doubts, "settle": settle}
     return _declare("ops", {**names, **costs, **rest, "stencil": stencil, "version": version})
 
@@ -143,14 +146,49 @@ def reduction(
     return _declare("ops", {**names, "scratch": scratch, "doubts": doubts, "version": version})
 
 
-def source(function: F) -> F:
-    """Declare a source: a function from parameters to a `meta.Source`; it reads metadata only."""
-    return _declare("sources", {})(function)
+@overload
+def source(function: F, /) -> F: ...
+@overload
+def source(*, packages: tuple[str, ...] = (), base: int = 0) -> Callable[[F], F]: ...
+def source(function: F | None = None, /, *, packages: tuple[str, ...] = (), base: int = 0) -> Any:
+    """Declare a source: a function from parameters to a `meta.Source`; it reads metadata only.
+
+    Parameters
+    ----------
+    function : callable, optional
+        What is declared, where nothing else is said.
+    packages : tuple of str
+        What is imported when it is read; what that takes is measured.
+    base : int
+        Bytes that a process then holds beside that.
+    """
+    return _opening("sources", function, packages, base)
 
 
-def sink(function: F) -> F:
-    """Declare a sink: a function from parameters to a `meta.ArraySink` or `meta.DocumentSink`."""
-    return _declare("sinks", {})(function)
+@overload
+def sink(function: F, /) -> F: ...
+@overload
+def sink(*, packages: tuple[str, ...] = (), base: int = 0) -> Callable[[F], F]: ...
+def sink(function: F | None = None, /, *, packages: tuple[str, ...] = (), base: int = 0) -> Any:
+    """Declare a sink: a function from parameters to a `meta.ArraySink` or `meta.DocumentSink`.
+
+    Parameters
+    ----------
+    function, packages, base
+        As for `source`.
+    """
+    return _opening("sinks", function, packages, base)
+
+
+def _opening(kind: str, function: F | None, packages: tuple[str, ...], base: int) -> Any:
+    attach: Callable[[F], F] = _declare(kind, {"packages": packages, "base": base})
+    return attach if function is None else attach(function)
+
+
+def declared(kind: str, name: str) -> tuple[tuple[str, ...], int]:
+    """The packages that a source or a sink imports when it is used, and the bytes that it takes beside them."""
+    geometry: dict[str, Any] = getattr(function(kind, name), "__hpcflow__", (kind, {}))[1]
+    return geometry.get("packages", ()), geometry.get("base", 0)
 
 
 def model(function: F) -> F:

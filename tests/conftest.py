@@ -29,4 +29,4 @@ def own_cache(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def driver_of_usual_size(monkeypatch):
     """Plan as for a driver of the usual size: the process of a long test session is none."""
-    monkeypatch.setattr(processes, "_own", lambda driver: driver * processes.MIB)
+    monkeypatch.setattr(processes, "_own", lambda driver: driver)

@@ -96,10 +96,13 @@ class MemoryWatch:
     def _run(self) -> None:
         own = psutil.Process()
         children: list[psutil.Process] = []
+        seen: list[int] = []
         looked = float("-inf")
         while True:
             if time.monotonic() - looked >= LOOK_AGAIN:
-                children, looked = _processes(started(own.pid)), time.monotonic()
+                # One that is seen for the first time may be a copy of this process about to become another one.
+                there, before = started(own.pid), seen
+                children, seen, looked = _processes(n for n in there if n in before), there, time.monotonic()
             driver = own.memory_info().rss
             total = driver + sum(map(_resident, children))
             self.now = total

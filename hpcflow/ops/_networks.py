@@ -18,7 +18,7 @@ from hpcflow.digests import digest
 from hpcflow.errors import BadItem, Mismatch, RunError
 from hpcflow.meta import Meta
 from hpcflow.models._archive import SUFFIXES, Archive
-from hpcflow.models._engines import BASE, MAKING, Use, artefact, check, is_kept, network
+from hpcflow.models._engines import BASE, LIBRARY, MAKING, Use, artefact, check, is_kept, network
 from hpcflow.models._kept import kept
 from hpcflow.models.base import Classifier, Model, Network
 from hpcflow.namespace import Array, Namespace
@@ -66,6 +66,10 @@ class Shown:
         use = self.use(meta, given)
         making = use.engine != "torch" and not is_kept(_model(given), use)
         return BASE[use.engine] + making * MAKING
+
+    def packages(self, meta: Meta, **given: Any) -> tuple[str, ...]:
+        """What the engine imports."""
+        return LIBRARY[self.use(meta, given).engine]
 
     def prepare(self, read: Input, meta: Meta, **given: Any) -> str:
         """Make the network ready for its engine; the ranges of its tensors for int8."""

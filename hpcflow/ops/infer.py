@@ -78,6 +78,7 @@ SHOWN = Shown(seen=lambda meta, _: meta, parts=parts, items=lambda x, *_: x)
     scratch=scratch,
     work=work,
     base=SHOWN.held,
+    packages=SHOWN.packages,
     prepare=SHOWN.prepare,
     identity=identity,
     settle=settled,

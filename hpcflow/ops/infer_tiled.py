@@ -181,6 +181,7 @@ def _along(window: Interval, tile: Interval, hull: int, start: int) -> tuple[sli
     scratch=scratch,
     work=work,
     base=SHOWN.held,
+    packages=SHOWN.packages,
     prepare=SHOWN.prepare,
     identity=identity,
     settle=settled,

@@ -17,7 +17,8 @@ from hpcflow.planning.describe import bytes_read, columns, count, stage_json, st
 from hpcflow.planning.device import Gpu
 from hpcflow.planning.draft import Draft
 from hpcflow.planning.graph import branches, endings, graph
-from hpcflow.planning.processes import MIB, Base, base
+from hpcflow.planning.imports import MIB
+from hpcflow.planning.processes import Base, base
 from hpcflow.planning.refusal import Limits, no_block, no_document, no_room
 from hpcflow.planning.stages import Stage, Write, is_reduction, meta_of
 from hpcflow.program.program import Fused, Step

@@ -1,12 +1,12 @@
 """What the processes of a run hold besides its tasks: code, the scheduler, results on their way.
 
-The figures are resident memory on Linux with CPython 3.11, in MiB, each a little above the most
-that was seen; `docs/memory.md` says how they were measured.
+What imports hold is measured on this machine (`imports.py`). What using them adds does not differ so much: those
+figures are in MiB, each a little above the most that was seen on Linux with CPython 3.11 and 3.13.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, log2, prod
 from typing import Any
@@ -15,36 +15,42 @@ import psutil
 
 from hpcflow.kernels import lines
 from hpcflow.kernels.resample import MANY
+from hpcflow.meta import ArraySink
 from hpcflow.operation import call
+from hpcflow.planning.imports import MIB, Modules, measured
 from hpcflow.planning.memory import partial_bytes
 from hpcflow.planning.stages import Reduce, Stage, meta_of
-from hpcflow.registry import get_op
+from hpcflow.registry import declared, get_op
 from hpcflow.spec.flow import Flow, Node
 
-MIB = 2**20
-DRIVER = 62
-"""Python, NumPy, and what a run imports."""
-SCHEDULER = 42
-"""Dask's scheduler and its dashboard, in the driver."""
-WORKER = 78
+DRIVER = ("hpcflow.cli.run", "hpcflow.api", "hpcflow.display", "hpcflow.clusters.threads", "jinja2")
+"""What a run imports, and its page."""
+SCHEDULER = (
+    "hpcflow.clusters.local",
+    "distributed.dashboard.scheduler",
+    "distributed.http.scheduler.info",
+    "cryptography.x509",
+)
+"""Dask's scheduler, its dashboard and its certificates, in the driver."""
+WORKER = ("hpcflow.execute.block", "distributed.nanny", "distributed.worker", "hpcflow.clusters.local")
 """A worker process before its first task."""
+KNOWN = {DRIVER: 58, DRIVER + SCHEDULER: 110, WORKER: 80}
+"""What they hold, where no process can be started that says so."""
+RUNNING = {DRIVER: 8, DRIVER + SCHEDULER: 12, WORKER: 10}
+"""What running adds: threads, connections, what is known of tasks."""
 STEP = 16 * MIB
-SPARE = 8
+SPARE = 8 * MIB
 """A driver that is no larger than this beyond its figure is taken for one of that size."""
-TRACKER = 13
+TRACKER = 14 * MIB
 """The process that multiprocessing keeps beside the driver."""
 BLOCK_FLAG = 1
 """Bytes of the driver for each block: whether it is done."""
-FILTERS = 36
-"""What SciPy's and OpenCV's filters add to a process."""
+FILTERS = ("scipy.ndimage", "cv2")
+"""What filters import."""
 COMPILED = 2**27
 """Elements of an array from which on its elementwise steps are compiled."""
-COMPILER = 140
-"""Numba imported and a loop compiled."""
-PACKAGES = {"zarr": 18, "PIL": 6, "pyarrow": 42}
-"""What importing a package adds to a process, and a little of its use."""
-PACKAGES_OF = {"zarr": ("zarr",), "images": ("PIL",), "png": ("PIL",), "parquet": ("pyarrow",), "csv": ("pyarrow",)}
-"""Which of them sources and sinks import."""
+COMPILER, COMPILING = ("numba",), 76 * MIB
+"""What compiles loops, and what it takes for one."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,10 @@ class Base:
         return self.driver + self.workers * self.worker + self.rest
 
 
+Needs = dict[Any, tuple[Modules, int]]
+"""What is imported, and the bytes that its use adds, by a name for it: it is there once."""
+
+
 def base(flow: Flow, workers: int, *, processes: bool, loops: bool = True) -> Base:
     """What the processes hold before the first task.
 
@@ -76,17 +86,27 @@ def base(flow: Flow, workers: int, *, processes: bool, loops: bool = True) -> Ba
     loops : bool
         Whether steps of large arrays are compiled, as far as is known.
     """
-    sources = {
-        name for node in flow.nodes.values() if node.source is not None for name in PACKAGES_OF.get(node.use, ())
-    }
-    sinks = {name for sink in flow.sinks.values() for name in PACKAGES_OF.get(sink.use, ())}
-    ops = sum(dict(_held(flow, node) for node in flow.nodes.values() if node.source is None).values())
+    opened: Needs = {node.use: declared("sources", node.use) for node in flow.nodes.values() if node.source is not None}
+    arrays: Needs = {}
+    documents: Needs = {}
+    for sink in flow.sinks.values():
+        (arrays if isinstance(sink.sink, ArraySink) else documents)[sink.use] = declared("sinks", sink.use)
+    ops: Needs = dict(_held(flow, node) for node in flow.nodes.values() if node.source is None)
     if any(_needs_compiler(node) or (loops and _large(flow, node)) for node in flow.nodes.values()):
-        ops += COMPILER * MIB
-    if not processes:
-        return Base(_own(DRIVER + _sum(sources | sinks)) + ops, 0, 0)
-    worker = (WORKER + _sum(sources | (sinks & {"zarr"}))) * MIB + ops
-    return Base(_own(DRIVER + SCHEDULER + _sum(sources | sinks)), worker, workers, TRACKER * MIB)
+        ops["loops"] = COMPILER, COMPILING
+    parts = (DRIVER + SCHEDULER, WORKER) if processes else (DRIVER,)
+    packages = {names for needs in (opened, arrays, documents, ops) for names, _ in needs.values() if names}
+    found = measured(parts, packages)
+
+    def of(*needs: Needs) -> int:
+        """What all of them take together: packages once, however many need them."""
+        both = [one for each in needs for one in each.values()]
+        return sum(found[names] or 0 for names in {names for names, _ in both if names}) + sum(n for _, n in both)
+
+    driver, *worker = ((found[part] or KNOWN[part] * MIB) + RUNNING[part] * MIB for part in parts)
+    if not worker:
+        return Base(_own(driver + of(opened, arrays, documents, ops)), 0, 0)
+    return Base(_own(driver + of(opened, arrays, documents)), worker[0] + of(opened, arrays, ops), workers, TRACKER)
 
 
 def _large(flow: Flow, node: Node) -> bool:
@@ -105,24 +125,21 @@ def _needs_compiler(node: Node) -> bool:
     return node.use == "gaussian" and lines.takes(node.meta)
 
 
-def _held(flow: Flow, node: Node) -> tuple[Any, int]:
+def _held(flow: Flow, node: Node) -> tuple[Any, tuple[Modules, int]]:
     """What an op keeps in a process, and a name for it: it is kept once."""
     op = get_op(node.use)
+    metas = [meta_of(flow, name) for name in node.of]
+    packages: Sequence[str] = call(op.packages, metas, node.params) if callable(op.packages) else op.packages
     if callable(op.base):
-        metas = [meta_of(flow, name) for name in node.of]
-        return (node.use, repr(dict(node.params))), call(op.base, metas, node.params)
-    return ("filters", FILTERS * MIB + op.base) if op.depth is not None else (node.use, op.base)
-
-
-def _sum(packages: Iterable[str]) -> int:
-    return sum(PACKAGES[name] for name in packages)
+        return (node.use, repr(dict(node.params))), (tuple(packages), call(op.base, metas, node.params))
+    return node.use, (tuple(packages) or (FILTERS if op.depth is not None else ()), op.base)
 
 
 def _own(driver: int) -> int:
     """The driver, or this very process where it is a larger one: a notebook, a test."""
-    held = psutil.Process().memory_info().rss
+    here = psutil.Process().memory_info().rss
     # In steps, so that a plan does not change with every import.
-    return max(driver * MIB, ceil(held / STEP) * STEP if held > (driver + SPARE) * MIB else 0)
+    return max(driver, ceil(here / STEP) * STEP if here > driver + SPARE else 0)
 
 
 def driver_memory(stage: Stage, slots: int) -> int:

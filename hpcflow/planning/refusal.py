@@ -10,7 +10,8 @@ from hpcflow.planning.blocks import needed, shaped, smallest
 from hpcflow.planning.describe import TIMES, count, extents
 from hpcflow.planning.device import CONTEXT, Gpu, computes, device_memory
 from hpcflow.planning.draft import Draft
-from hpcflow.planning.processes import MIB, Base, driver_memory
+from hpcflow.planning.imports import MIB
+from hpcflow.planning.processes import Base, driver_memory
 from hpcflow.planning.stages import Stage, Write
 from hpcflow.regions import Shape
 from hpcflow.sinks.npy import NpyTarget

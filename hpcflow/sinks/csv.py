@@ -14,7 +14,7 @@ from hpcflow.sinks._document import existing
 from hpcflow.sinks._table import Table
 
 
-@sink
+@sink(packages=("pyarrow.parquet", "pyarrow.csv"), base=6 * 2**20)
 def csv(*, path: str, labels: str | None = None) -> Table:
     """Write a table to a CSV file, one row per element, with the columns' names in the first line.
 

@@ -317,7 +317,7 @@ def _check_axes(meta: Meta) -> None:
         )
 
 
-@sink
+@sink(packages=("zarr",), base=8 * 2**20)
 def ome_zarr(
     *,
     path: str,

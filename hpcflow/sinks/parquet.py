@@ -10,7 +10,7 @@ from hpcflow.sinks._document import existing
 from hpcflow.sinks._table import Table
 
 
-@sink
+@sink(packages=("pyarrow.parquet", "pyarrow.csv"), base=6 * 2**20)
 def parquet(*, path: str, labels: str | None = None) -> Table:
     """Write a table to a Parquet file, one row per element.
 

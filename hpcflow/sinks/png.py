@@ -123,7 +123,7 @@ def _first(meta: Meta, limit: int) -> Meta:
     return Meta((min(meta.shape[0], limit), *meta.shape[1:]), meta.dtype, meta.dims, meta.items)
 
 
-@sink
+@sink(packages=("PIL.Image", "PIL.ImageDraw", "PIL.ImageFont"), base=2 * 2**20)
 def png(*, path: str, labels: str | None = None, limit: PositiveInt = 64, columns: PositiveInt | None = None) -> Png:
     """Draw an image, or a contact sheet of photos with their first label under them.
 

@@ -120,7 +120,7 @@ class ZarrSink:
         return ZarrTarget(self.path, named, chunked(meta, self.chunks, self.shards), self.shards, self.codec)
 
 
-@sink
+@sink(packages=("zarr",), base=8 * 2**20)
 def zarr(
     *,
     path: str,

@@ -147,7 +147,7 @@ def _local(path: Path, use: Callable[[Path], Array]) -> Array:
     return use(path)
 
 
-@source
+@source(packages=("PIL.Image", "simplejpeg"), base=4 * 2**20)
 def images(
     *,
     path: str,

@@ -91,7 +91,7 @@ class XarraySource:
         return values
 
 
-@source
+@source(packages=("xarray", "h5netcdf", "netCDF4"), base=16 * 2**20)
 def xarray(
     *,
     path: str,

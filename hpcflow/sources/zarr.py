@@ -167,7 +167,7 @@ def _settle() -> None:
         sync(others())
 
 
-@source
+@source(packages=("zarr",), base=8 * 2**20)
 def zarr(
     *,
     path: str,
