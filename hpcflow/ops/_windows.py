@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isnan
 from typing import Any
 
 from hpcflow.errors import Mismatch
 from hpcflow.kernels import planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
-from hpcflow.ops._wraps import limits
 from hpcflow.regions import Depth, Interval, per_axis
 
 SYNONYMS = {"grid-mirror": "reflect", "grid-constant": "constant", "grid-wrap": "wrap"}
@@ -99,8 +99,8 @@ def filtered(meta: Meta, cval: float = 0.0, *, boolean: bool = False, imaginary:
         kinds = [*["booleans"] * boolean, "integers", "float32, float64", *["complex numbers"] * imaginary]
         hint = "cast it first: `op: astype`, `dtype: float32`" if dtype.kind in "bf" else ""
         raise Mismatch(f"expected an input of {', '.join(kinds[:-1])} or {kinds[-1]}, found {dtype}", hint=hint)
-    if dtype.kind in "biu" and not limits(dtype)[0] <= cval <= limits(dtype)[1]:
-        raise Mismatch(f"expected a `cval` that {dtype} can hold, found {cval:g}", parameter="cval")
+    if isnan(cval) and dtype.kind not in "fc":
+        raise Mismatch(f"expected a `cval` that {dtype} can hold, found nan", parameter="cval")
     return replace(meta, dtype=dtype)
 
 

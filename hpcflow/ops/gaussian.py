@@ -10,7 +10,7 @@ from hpcflow.kernels import lines, planes
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
 from hpcflow.ops._windows import boundaries, check_lengths, filtered, filtering, native, planar, spread
-from hpcflow.parameters import Axes, Boundary, NonNegative, NonNegativeInt, PerAxis, Positive
+from hpcflow.parameters import Axes, Boundary, NonNegative, NonNegativeInt, PerAxis
 from hpcflow.regions import Region, whole
 from hpcflow.registry import op
 
@@ -47,7 +47,7 @@ def gaussian(
     order: PerAxis[NonNegativeInt] = 0,
     mode: PerAxis[Boundary] = "reflect",
     cval: float = 0.0,
-    truncate: Positive = 4.0,
+    truncate: NonNegative = 4.0,
     radius: PerAxis[NonNegativeInt] | None = None,
     axes: Axes = None,
     kept: Region | None = None,

@@ -177,12 +177,13 @@ def spread(meta: Meta, *, axis: tuple[int, ...], dtype: str | None, keepdims: bo
 
 
 def merge(first: Partial, second: Partial) -> Partial:
-    """Counts, means and squares of both, by Chan, Golub and LeVeque's update, which does not cancel."""
-    (n1, mean1, squares1), (n2, mean2, squares2) = first, second
+    """Both by Chan, Golub and LeVeque's update, which does not cancel, about the pivot of the first."""
+    (n1, pivot1, rest1, squares1), (n2, pivot2, rest2, squares2) = first, second
     n = n1 + n2
     share = n2 / np.where(n, n, 1)  # a piece may hold nothing but NaN
-    apart = mean2 - mean1
-    return n, mean1 + apart * share, squares1 + squares2 + abs(apart) ** 2 * (n1 * share)
+    pivot = np.where(n1, pivot1, pivot2)
+    apart = (pivot2 - pivot) + rest2 - rest1
+    return n, pivot, rest1 + apart * share, squares1 + squares2 + abs(apart) ** 2 * (n1 * share)
 
 
 def variance(
@@ -214,7 +215,7 @@ def deviation(
 
 
 def _variance(partial: Partial, ddof: float, *, skipna: bool, xp: Namespace) -> Array:
-    n, _, squares = partial
+    n, _, _, squares = partial
     with np.errstate(all="ignore"):
         # Where too few count, NumPy's functions divide by 0, its nan-functions give NaN.
         found = squares / xp.maximum(n - ddof, 0)
@@ -226,7 +227,7 @@ def spreading(meta: Meta, *, skipna: bool) -> float:
     return accumulator(float_dtype(meta.dtype, None)).itemsize / meta.dtype.itemsize + skipping(meta, skipna=skipna)
 
 
-@reduction(combine=merge, finalize=deviation, meta=spread, scratch=spreading)
+@reduction(combine=merge, finalize=deviation, meta=spread, scratch=spreading, version=2)
 def std(
     x: Array,
     /,
@@ -256,7 +257,7 @@ def std(
     return _moments(x, axis, dtype, skipna=skipna, xp=xp)
 
 
-@reduction(combine=merge, finalize=variance, meta=spread, scratch=spreading)
+@reduction(combine=merge, finalize=variance, meta=spread, scratch=spreading, version=2)
 def var(
     x: Array,
     /,
@@ -287,17 +288,21 @@ def var(
 
 
 def _moments(x: Array, axis: Any, dtype: str | None, *, skipna: bool, xp: Namespace) -> Partial:
-    """How many elements there are, their mean, and the sum of squares about it."""
+    """How many elements there are, a pivot near their mean and how far that is from it, and the squares about the mean.
+
+    A rounded mean of large numbers is off by more than the squares of small differences allow for.
+    """
     within = accumulator(float_dtype(x.dtype, dtype))
     nan = missing(x, skipna=skipna, xp=xp)
     n = count_of(x, nan, axis, xp)
     with np.errstate(all="ignore"):
-        mean = without(x, nan, 0, xp).sum(axis=axis, dtype=within, keepdims=True) / xp.where(n, n, 1)
-        apart = xp.subtract(x, mean, dtype=within)
+        pivot = without(x, nan, 0, xp).sum(axis=axis, dtype=within, keepdims=True) / xp.where(n, n, 1)
+        apart = without(xp.subtract(x, pivot, dtype=within), nan, 0, xp)
+        rest = apart.sum(axis=axis, keepdims=True) / xp.where(n, n, 1)
         if within.kind == "c":
             apart = abs(apart)
         apart *= apart
-        return n, mean, without(apart, nan, 0, xp).sum(axis=axis, keepdims=True)
+        return n, pivot, rest, xp.maximum(apart.sum(axis=axis, keepdims=True) - n * abs(rest) ** 2, 0)
 
 
 def told(meta: Meta, *, axis: tuple[int, ...], keepdims: bool) -> Meta:

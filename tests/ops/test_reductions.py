@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from itertools import product
 
 import numpy as np
@@ -357,3 +358,18 @@ def test_how_many_are_no_nan(case):
     got, _ = reduce_in_pieces("count", x, cuts, axis=axes, keepdims=keepdims)
     there = ~np.isnan(x) if x.dtype.kind in "fc" else np.ones(x.shape, bool)
     np.testing.assert_array_equal(got, there.sum(axis=numpy_axis(axes), keepdims=keepdims))
+
+
+@pytest.mark.parametrize("large", [1e6, 1e12, 4e15])
+@pytest.mark.parametrize("name", ["std", "var"])
+def test_small_differences_of_large_numbers_under_any_cut(name, large):
+    x = large + np.random.default_rng(0).integers(0, 9, 3001)
+    exact = np.var(x - large)
+    for cut in (1, 7, 64, 1003, 3001):
+        op = get_op(name)
+        given = {"axis": (0,), "dtype": None, "skipna": False, "ddof": 0.0, "keepdims": False}
+        pieces = [op([x[i : i + cut]], given, np) for i in range(0, len(x), cut)]
+        partial = functools.reduce(op.combine, pieces)
+        metas = [Meta(x.shape, x.dtype)]
+        got = op.finalize(partial, metas=metas, axis=(0,), dtype=None, ddof=0.0, skipna=False, xp=np)
+        np.testing.assert_allclose(got.item(), np.sqrt(exact) if name == "std" else exact, rtol=1e-9)

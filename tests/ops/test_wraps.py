@@ -125,6 +125,12 @@ def test_no_formula_without_a_warning_wraps(data):
         ("sum", [Meta((4, 4), "u1")], {"axis": (0,), "dtype": "uint8"}, "the sum is computed in uint8"),
         ("sum", [Meta((4, 4), "u1")], {"axis": (0,), "dtype": None}, ""),
         ("gaussian", [Meta((4, 4), "u1")], {}, ""),
+        (
+            "normalize",
+            [Meta((4, 3), "u1")],
+            {"mean": [0.485, 0.456, 0.4], "std": 0.2},
+            "found those of values from 0 to 1",
+        ),
     ],
 )
 def test_other_ops_say_it_too(name, metas, given, warned):
