@@ -72,7 +72,7 @@ def test_a_worker_that_is_closed_does_not_take_its_modules_apart(tmp_path):
 
 
 def test_workers_that_others_use_leave_in_their_own_way(tmp_path):
-    with LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
         where = Profile("existing", 1, 2, options={"address": cluster.scheduler_address})
         with open_pool(where) as pool:
             pool.submit("leave", leave_two, str(tmp_path)).result(30)
