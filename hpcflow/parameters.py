@@ -228,20 +228,33 @@ def resolve_axes(function: Callable[..., Any], params: Mapping[str, Any], meta: 
     """
     resolved = dict(params)
     for name, several in axis_parameters(function).items():
-        if name in params:
-            resolved[name] = _resolve(params[name], meta, name, several=several)
+        value = params.get(name)
+        if isinstance(value, dict):
+            resolved[name] = _numbered(value, meta, name)
+        elif name in params and several is not None:
+            resolved[name] = _resolve(value, meta, name, several=several)
     return resolved
 
 
 @cache
-def axis_parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
-    """The parameters that name axes, and whether each is resolved to a tuple of them."""
+def axis_parameters(function: Callable[..., Any]) -> Mapping[str, bool | None]:
+    """The parameters that name axes, and whether each is resolved to a tuple of them; `None` where only keys do."""
     parameters = inspect.signature(function, eval_str=True).parameters.values()
-    return {p.name: p.annotation == Axes for p in parameters if p.annotation == Axes or _mentions_axis(p.annotation)}
+    named = {p.name: p.annotation for p in parameters if _mentions_axis(p.annotation)}
+    return {name: one == Axes if _mentions_axis(one, keys=False) else None for name, one in named.items()}
 
 
-def _mentions_axis(annotation: Any) -> bool:
-    return any(isinstance(part, AxisMarker) or _mentions_axis(part) for part in get_args(annotation))
+def _mentions_axis(annotation: Any, *, keys: bool = True) -> bool:
+    if get_origin(annotation) is dict and not keys:
+        return False
+    return any(isinstance(part, AxisMarker) or _mentions_axis(part, keys=keys) for part in get_args(annotation))
+
+
+def _numbered(value: Mapping[Any, Any], meta: Meta, parameter: str) -> dict[int, Any]:
+    numbered = {axis_number(key, meta, parameter): one for key, one in value.items()}
+    if len(numbered) < len(value):
+        raise Mismatch(f"expected each axis once in `{parameter}`, found {found(list(value))}", parameter=parameter)
+    return numbered
 
 
 def _resolve(value: Any, meta: Meta, parameter: str, *, several: bool) -> Any:
@@ -251,11 +264,6 @@ def _resolve(value: Any, meta: Meta, parameter: str, *, several: bool) -> Any:
         if len(set(axes)) < len(axes):
             raise Mismatch(f"expected each axis once in `{parameter}`, found {found(value)}", parameter=parameter)
         return axes
-    if isinstance(value, dict):
-        numbered = {axis_number(key, meta, parameter): one for key, one in value.items()}
-        if len(numbered) < len(value):
-            raise Mismatch(f"expected each axis once in `{parameter}`, found {found(list(value))}", parameter=parameter)
-        return numbered
     if isinstance(value, list):
         return [axis_number(one, meta, parameter) for one in value]
     return None if value is None else axis_number(value, meta, parameter)

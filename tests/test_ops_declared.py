@@ -13,6 +13,7 @@ from cutting import build, metas_of
 
 from hpcflow.operation import call
 from hpcflow.parameters import parameter_model, validate
+from hpcflow.regions import whole
 from hpcflow.registry import get_op
 
 KERNEL = [[0, 1, 0], [1, 5, 1], [0, 1, 0]]
@@ -25,6 +26,15 @@ OPS = {
     **{one: [{"size": 3}, {"footprint": KERNEL}] for one in ("erosion", "opening", "black_tophat")},
     **{one: [{"footprint": {"disk": 3}}] for one in ("dilation", "closing", "white_tophat")},
     "morphological_gradient": [{"size": 3}],
+    "broadcast": [{"shape": [3, 600, 500]}],
+    "expand_dims": [{}],
+    "flip": [{}, {"axis": 0}],
+    "pad": [{"pad_width": 9}, {"pad_width": {0: [0, 9]}, "mode": "reflect"}],
+    "repeat": [{"repeats": 2, "axis": 1}],
+    "roll": [{"shift": 6, "axis": 1}],
+    "rot90": [{}],
+    "squeeze": [{}],
+    "tile": [{"reps": {0: 2}}],
     "sobel": [{}],
     "laplace": [{}, {"axes": [0]}],
     "correlate": [{"weights": KERNEL}],
@@ -86,9 +96,13 @@ def held(name, arrays, given):
     metas = list(program.inputs.values())
     factor = op.scratch if isinstance(op.scratch, (int, float)) else call(op.scratch, metas, params)
     with np.errstate(all="ignore"):
-        op(list(arrays.values()), params, np, metas=metas)  # imports are not counted
+        where = {
+            "metas": metas,
+            "reach": op.reach(whole(program.metas["out"].shape), program.metas["out"], metas, params),
+        }
+        op(list(arrays.values()), params, np, **where)  # imports are not counted
         tracemalloc.start()
-        result = op(list(arrays.values()), params, np, metas=metas)
+        result = op(list(arrays.values()), params, np, **where)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     inputs = sum(array.nbytes for array in arrays.values())

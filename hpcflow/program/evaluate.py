@@ -235,7 +235,8 @@ def read_periodic(read: Callable[[Region], Array], region: Region, shape: Shape)
         joined = {}
         for index in product(*map(_indices, axes[:axis])):
             row = [blocks[*index, j] for j in _indices(axes[axis])]
-            joined[index] = row[0] if len(row) == 1 else np.concatenate(row, axis=axis)
+            # Of itself NumPy would turn foreign bytes around.
+            joined[index] = row[0] if len(row) == 1 else np.concatenate(row, axis=axis, dtype=row[0].dtype)
         blocks = joined
     return blocks[()]
 

@@ -161,7 +161,9 @@ class Strict:
 
     def __setitem__(self, index, value):
         assert not (isinstance(value, np.ndarray) and value.ndim), "an array of the host is put into one of the device"
-        self.held[index.held if isinstance(index, Strict) else index] = value
+        self.held[index.held if isinstance(index, Strict) else index] = (
+            value.held if isinstance(value, Strict) else value
+        )
 
     def __len__(self):
         return self.shape[0]
@@ -232,6 +234,10 @@ class Namespace(ModuleType):
             return value if dtype is None else value.astype(dtype, copy=False)
         # The explicit move, of a kernel or of a flow's numbers.
         return Strict(standard.asarray(np.asarray(value, dtype), device=DEVICE))
+
+    @staticmethod
+    def broadcast_to(x, shape):
+        return Strict(standard.broadcast_to(x.held, tuple(shape)))
 
     @staticmethod
     def empty(shape, dtype):

@@ -12,7 +12,7 @@ from hpcflow.ops._functions import FUNCTIONS
 from hpcflow.program.evaluate import evaluate
 from hpcflow.program.fuse import fused
 from hpcflow.program.program import Fused
-from hpcflow.regions import whole
+from hpcflow.regions import slices, whole
 from hpcflow.registry import get_op, names
 from tests.cutting import build, metas_of
 from tests.device import recording
@@ -33,9 +33,13 @@ def xp(monkeypatch):
 def compare(program, arrays, out, xp):
     """A program on recorded arrays, and on NumPy's."""
     wanted = {out: whole(program.metas[out].shape)}
+
+    def read(name, region):
+        return arrays[name][slices(region, whole(arrays[name].shape))]
+
     with np.errstate(all="ignore"):
-        exact = evaluate(program, wanted, lambda name, _: arrays[name])[out]
-        got = evaluate(program, wanted, lambda name, _: Recorded(arrays[name]), xp)[out]
+        exact = evaluate(program, wanted, read)[out]
+        got = evaluate(program, wanted, lambda name, r: Recorded(read(name, r)), xp)[out]
     got = got.get() if hasattr(got, "get") else got
     assert got.dtype == exact.dtype
     for field in got.dtype.names or [...]:

@@ -7,7 +7,7 @@ import pytest
 
 from hpcflow.ops._functions import FUNCTIONS
 from hpcflow.program.evaluate import evaluate
-from hpcflow.regions import whole
+from hpcflow.regions import slices, whole
 from hpcflow.registry import get_op
 from tests.cutting import build, metas_of
 from tests.device.cases import CASES, arrays_for, params_of, placed
@@ -26,9 +26,13 @@ def xp(monkeypatch):
 def compare(program, arrays, out, xp):
     """A program on the device, and on NumPy's arrays."""
     wanted = {out: whole(program.metas[out].shape)}
+
+    def read(name, region):
+        return arrays[name][slices(region, whole(arrays[name].shape))]
+
     with np.errstate(all="ignore"):
-        exact = evaluate(program, wanted, lambda name, _: arrays[name])[out]
-        got = evaluate(program, wanted, lambda name, _: xp.asarray(arrays[name]), xp)[out]
+        exact = evaluate(program, wanted, read)[out]
+        got = evaluate(program, wanted, lambda name, r: xp.asarray(read(name, r)), xp)[out]
     # Records are the host's: `top_k` moves what they are made of.
     assert isinstance(got, strict.Strict) or got.dtype.names
     got = got.get() if isinstance(got, strict.Strict) else got
