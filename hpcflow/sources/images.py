@@ -32,6 +32,8 @@ from hpcflow.sources._decode import HEAD, MAX_PIXELS, NAMED, Fit, decode, is_pic
 from hpcflow.sources._remote import AHEAD, Fetch, Fetching, fetching, listed
 from hpcflow.sources._stamps import stamp
 
+MANIFEST = "manifest.parquet"
+"""What `hpcflow fetch` leaves beside the photos."""
 DEEP = (".png", ".tif", ".tiff")
 """Of photos that may hold 16 bits, and pages."""
 LOOKED = 100
@@ -227,6 +229,7 @@ def _found(path: str, how: Fetching) -> tuple[tuple[str, ...], tuple[Item | None
     """The photos that a path stands for, what is fetched of them, and what a user is told."""
     if not is_url(path) and (Path(path).is_dir() or not is_list(path)):
         items, left = _local_photos(path)
+        left = tuple(one for one in left if Path(one).name != MANIFEST)
         some = ", ".join(f"`{Path(one).name}`" for one in left[:3]) + ", …" * (len(left) > 3)
         many = "a file that is none and is" if len(left) == 1 else f"{len(left)} files that are none and are"
         return items, (), (f"expected photos alone, found {many} left out: {some}",) if left else ()

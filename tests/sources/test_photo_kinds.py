@@ -56,6 +56,7 @@ def test_photos_are_known_by_what_is_in_them(tmp_path):
     }.items():
         (tmp_path / name).write_bytes(text)
     (tmp_path / ".hidden").write_bytes(b"")
+    (tmp_path / "manifest.parquet").write_bytes(b"PAR1")
     (tmp_path / "loop").symlink_to(tmp_path)
     source = images(path=str(tmp_path), size=16, resize=16)
     assert [Path(item).relative_to(tmp_path).as_posix() for item in source.items] == sorted(KINDS)
