@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -101,8 +102,8 @@ def print_json(document: Any) -> None:
 
 
 @contextmanager
-def errors(*, debug: bool) -> Iterator[None]:
-    """Turn what goes wrong into a message and an exit code."""
+def errors(*, debug: bool, as_json: bool = False) -> Iterator[None]:
+    """Turn what goes wrong into a message and an exit code; and, `as_json`, into a document on standard output."""
     try:
         yield
     except (typer.Exit, BrokenPipeError):
@@ -113,6 +114,8 @@ def errors(*, debug: bool) -> Iterator[None]:
         from hpcflow.secrets import redact  # noqa: PLC0415
 
         typer.echo(redact(_message(error)), err=True)
+        if as_json:
+            print_json(_error_json(error))
         raise typer.Exit(_code(error)) from None
     except KeyboardInterrupt:
         typer.echo(stopping.told(INTERRUPTED), err=True)
@@ -125,6 +128,29 @@ def errors(*, debug: bool) -> Iterator[None]:
 
 def _code(error: Exception) -> int:
     return WRONG if isinstance(error, (FlowError, Mismatch)) else FAILED
+
+
+PLACE = re.compile(r"(?P<file>.+?):(?P<line>\d+):(?P<column>\d+): error: ")
+HINT = "\n  hint: "
+
+
+def _error_json(error: Exception) -> dict[str, Any]:
+    faults = [fault_json(fault) for fault in error.faults] if isinstance(error, FlowError) else []
+    first = next((fault for fault in faults if fault["severity"] == "error"), None)
+    if first is not None:
+        place = {name: first[name] for name in ("file", "line", "column")}
+        return {"error": {"message": first["message"], "place": place, "hint": first["hint"]}, "faults": faults}
+    text = _message(error)
+    at = PLACE.match(text)
+    found = at and {"file": at["file"], "line": int(at["line"]), "column": int(at["column"])}
+    message, _, hint = text[at.end() if at else len("error: ") :].partition(HINT)
+    return {"error": {"message": message, "place": found, "hint": hint}, "faults": faults}
+
+
+def fault_json(fault: Fault) -> dict[str, Any]:
+    at = fault.location
+    place = {"file": at.file, "line": at.line, "column": at.column}
+    return {**place, "severity": fault.severity, "message": fault.message, "hint": fault.hint}
 
 
 def _message(error: Exception) -> str:

@@ -17,6 +17,7 @@ from hpcflow.cli._shared import (
     TrustModels,
     app,
     errors,
+    fault_json,
     parse_params,
     print_json,
     work_in,
@@ -39,13 +40,13 @@ def check(
     debug: Debug = False,
 ) -> None:
     """Validate flows, and report every fault in them."""
-    with errors(debug=debug):
+    with errors(debug=debug, as_json=as_json):
         work_in(directory)
         params = parse_params(param)
         with trusting(trust_models or ()):
             found = {flow: _faults(flow, params, overwrite=overwrite) for flow in flows}
         if as_json:
-            faults = [_fault_json(fault) for one in found.values() for fault in one]
+            faults = [fault_json(fault) for one in found.values() for fault in one]
             print_json({"valid": not _wrong(found), "flows": list(found), "faults": faults})
         else:
             for flow, one in found.items():
@@ -67,9 +68,3 @@ def _faults(flow: str, params: dict[str, Any], *, overwrite: bool) -> tuple[Faul
 
 def _wrong(found: dict[str, tuple[Fault, ...]]) -> bool:
     return any(fault.severity == "error" for one in found.values() for fault in one)
-
-
-def _fault_json(fault: Fault) -> dict[str, Any]:
-    at = fault.location
-    place = {"file": at.file, "line": at.line, "column": at.column}
-    return {**place, "severity": fault.severity, "message": fault.message, "hint": fault.hint}

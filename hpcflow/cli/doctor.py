@@ -24,7 +24,7 @@ def doctor(
     debug: Debug = False,
 ) -> None:
     """Say what would go wrong here, or on a cluster, and how to mend it."""
-    with errors(debug=debug):
+    with errors(debug=debug, as_json=as_json):
         work_in(directory)
         checks = list(_checks(cluster))
         bad = any(check.severity == "error" for check in checks)

@@ -44,7 +44,7 @@ def fetch(
     debug: Debug = False,
 ) -> None:
     """Fetch a list of URLs into a folder, but for what is there already."""
-    with errors(debug=debug):
+    with errors(debug=debug, as_json=as_json):
         given: dict[str, Any] = {
             "concurrency": concurrency,
             "per_host": per_host,

@@ -20,7 +20,7 @@ def ops(
     debug: Debug = False,
 ) -> None:
     """List ops, sources, sinks and models; or show one."""
-    with errors(debug=debug):
+    with errors(debug=debug, as_json=as_json):
         from hpcflow.spec import catalog  # noqa: PLC0415
 
         found = catalog.entries() if name is None else catalog.find(name)

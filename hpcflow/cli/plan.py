@@ -50,7 +50,7 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Show what would run: stages, tasks, bytes, memory. Starts nothing."""
-    with errors(debug=debug):
+    with errors(debug=debug, as_json=as_json):
         size = option("memory", parse_size, memory)
         work_in(directory)
         from hpcflow import api  # noqa: PLC0415

@@ -22,7 +22,7 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Show the report of a run."""
-    with errors(debug=debug):
+    with errors(debug=debug, as_json=as_json):
         work_in(directory)
         from hpcflow.display import summary  # noqa: PLC0415
 

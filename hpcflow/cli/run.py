@@ -70,7 +70,7 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Plan and run a flow; go on where an interrupted run of it stopped."""
-    with errors(debug=debug):
+    with errors(debug=debug, as_json=as_json):
         given: dict[str, Any] = {
             "cluster": cluster,
             "workers": workers,

@@ -33,7 +33,7 @@ def verify(
     debug: Debug = False,
 ) -> None:
     """Hold an output against its manifest and receipts, byte for byte."""
-    with errors(debug=debug):
+    with errors(debug=debug, as_json=as_json):
         work_in(directory)
         from hpcflow import api  # noqa: PLC0415
 

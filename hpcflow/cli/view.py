@@ -31,7 +31,7 @@ def view(
     debug: Debug = False,
 ) -> None:
     """Look at an output: a picture and a histogram of an array, the first rows of a table."""
-    with errors(debug=debug):
+    with errors(debug=debug, as_json=as_json):
         at = option("index", _positions, index)
         work_in(directory)
         from rich.console import Console  # noqa: PLC0415

@@ -18,9 +18,13 @@ SHOWN = 10
 
 
 def failed(plan: Plan, stage: Stage, results: Sequence[BlockResult]) -> BlockError:
-    """The error for some blocks that failed for good."""
-    lines = [line for result in results[:SHOWN] if result.failure for line in _lines(plan, stage, result)]
-    if len(results) > 1:
+    """The error for some blocks that failed for good: what went wrong is said once, with how many it befell."""
+    alike: dict[tuple[str, str, str | None], list[BlockResult]] = {}
+    for result in sorted(results, key=lambda one: one.number):
+        if (why := result.failure) is not None:
+            alike.setdefault((why.node, why.message, why.item), []).append(result)
+    lines = [line for some in list(alike.values())[:SHOWN] for line in _lines(plan, stage, some)]
+    if len(alike) > 1:
         lines.append(f"{len(results)} blocks of the stage `{stage.name}` failed")
     if not any(result.failure and result.failure.full for result in results):
         lines.append("  hint: what is finished stays; the same command goes on from there")
@@ -32,13 +36,19 @@ def place(plan: Plan, stage: Stage) -> Location:
     return plan.flow.nodes[stage.ends[0].split("[")[0]].location
 
 
-def _lines(plan: Plan, stage: Stage, result: BlockResult) -> list[str]:
+def _lines(plan: Plan, stage: Stage, alike: Sequence[BlockResult]) -> list[str]:
+    """What went wrong in some blocks, in one and the same way; where it did, of the first."""
+    result, last = alike[0], alike[-1]
     failure = result.failure
     assert failure is not None
     node = failure.node.split("[")[0]
     location = plan.flow.nodes[node].location if node in plan.flow.nodes else plan.flow.file
     region = stage.region(result.number)
-    where = f"block {list(unravel(result.number, stage.grid))} [{_words(region)}] of the stage `{stage.name}`"
+    first = f"block {list(unravel(result.number, stage.grid))} [{_words(region)}]"
+    where = f"{first} of the stage `{stage.name}`"
+    if last is not result:
+        others = f"the first {first}, the last {list(unravel(last.number, stage.grid))}"
+        where = f"{len(alike)} blocks of the stage `{stage.name}`, {others}"
     if failure.item is not None:
         return [
             f"{location}: error: `{failure.item}` could not be read: {failure.message}",

@@ -30,6 +30,7 @@ class Record:
         self.startup = 0.0
         self.watch = watch
         self.written = False
+        """Whether there is a page to be drawn of it."""
         self.cluster: dict[str, Any] = {}
 
     def opened(self, pool: Pool) -> None:
@@ -90,8 +91,9 @@ class Record:
             printed=tuple(outcome.printed),
             page=str(planned.run_dir / PAGE),
         )
-        report.write(planned.run_dir)
-        self.written = True
+        self.written = report.write(planned.run_dir)
+        if not self.written:
+            return report
         with suppress(Exception):  # what other programs read is there; nothing else may end a run
             (planned.run_dir / PAGE).unlink(missing_ok=True)
             text = json.dumps(redacted(self._history(report.run)), ensure_ascii=False)

@@ -16,6 +16,8 @@ from hpcflow.sizes import show_size
 
 REPORT, HISTORY, PAGE = "report.json", "history.json", "report.html"
 """What a run leaves in its folder for other programs, and what its page is drawn from as well."""
+AGAIN = "report-again.json"
+"""The report of a later run that found everything done: `REPORT` stays that of the run which did it."""
 LISTED = 10
 """Bad items that a notebook shows."""
 PACKAGES = ("hpcflow", "dask", "distributed", "numpy", "scipy", "zarr", "torch")
@@ -74,10 +76,23 @@ class Report:
         link = f"<a href={quoteattr(self.page)}>the whole report</a>" if self.page else ""
         return f"<b>{escape(self.flow)}: {escape(self.status)}</b><table>{cells}</table>{link}"
 
-    def write(self, run_dir: Path) -> None:
-        """Write ``report.json``: whole or not at all."""
+    def write(self, run_dir: Path) -> bool:
+        """Write ``report.json``, whole or not at all; whether it is that, and not of a run that had nothing to do."""
+        again = self.status == "complete" and not self.tasks["executed"] and self._was_done(run_dir)
+        if not again:
+            (run_dir / AGAIN).unlink(missing_ok=True)
         text = json.dumps(redacted(self.to_json()), indent=2) + "\n"
-        write(run_dir / REPORT, text, mode=OWN)
+        write(run_dir / (AGAIN if again else REPORT), text, mode=OWN)
+        return not again
+
+    def _was_done(self, run_dir: Path) -> bool:
+        """Whether the report that is there is of a run that made these outputs."""
+        try:
+            before = json.loads((run_dir / REPORT).read_bytes())
+            done = before["status"] == "complete" and before["tasks"]["executed"] > 0
+            return bool(done and before["outputs"] == redacted(json.loads(json.dumps(self.outputs))))
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
 
 @cache
