@@ -154,7 +154,11 @@ class Case:
 
     def outputs(self, content=None):
         """The hash of every file that the run has left for others."""
-        return tree(self.folder / "out", lambda path: not path.name.endswith(".manifest.json"), content or _told)
+        return tree(
+            self.folder / "out",
+            lambda path: not path.name.endswith((".manifest.json", ".unfinished.json")),
+            content or _told,
+        )
 
     def processes(self):
         """The processes of this case that are alive."""

@@ -126,7 +126,7 @@ def test_a_run_that_changes_an_output_takes_its_manifest_away_first(flow, monkey
     np.save("x.npy", x + 1)
     monkeypatch.setattr("hpcflow.execute.run.publish", lambda *_: None)
     run(flow)
-    assert list(Path("out").glob(".*")) == []
+    assert list(Path("out").glob(".*.manifest.json")) == []
 
 
 PARAMETERS = """
