@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from hpcflow.errors import Mismatch, RunError
-from hpcflow.ingest.engine import Engine, Got, Wanted
+from hpcflow.ingest.engine import Before, Engine, Got, Wanted
 from hpcflow.ingest.items import Item, Result
 from hpcflow.ingest.lists import expand, is_list, is_pattern, read_list
 from hpcflow.ingest.manifest import Folder, Row, rows
@@ -214,7 +214,7 @@ def _count(listed: Listed) -> int:
 
 
 async def _fetched(engine: Engine, folder: Folder, listed: Listed) -> AsyncIterator[Row]:
-    under_way: dict[int, tuple[int, Entry, Item, str]] = {}
+    under_way: dict[int, tuple[int, Entry, Item, str, Before | None]] = {}
     kept: list[Row] = []
 
     def wanted() -> Iterator[Wanted]:
@@ -225,15 +225,15 @@ async def _fetched(engine: Engine, folder: Folder, listed: Listed) -> AsyncItera
                 kept.append(Row(index, entry.row.result, entry.name))
                 continue
             url = shown(entry.item.url)
-            under_way[number] = (index, entry, entry.item, url)
+            before = folder.before(entry.name, url)
+            under_way[number] = (index, entry, entry.item, url, before)
             number += 1
-            yield entry.item, folder.path / entry.name, folder.before(entry.name, url)
+            yield entry.item, folder.path / entry.name, before
 
     async for number, got in engine.stream(wanted()):
         while kept:
             yield kept.pop()
-        index, entry, item, url = under_way.pop(number)
-        old = folder.before(entry.name, url)
+        index, entry, item, url, old = under_way.pop(number)
         if old is not None and got.path not in (None, old.path):
             old.path.unlink(missing_ok=True)  # what is there now is of another kind
         yield Row(index, _result(url, got), entry.name, item.sha256)

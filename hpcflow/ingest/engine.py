@@ -19,7 +19,7 @@ from hpcflow.ingest.cache import Cache, Entry, copy_to, first_of, hash_of
 from hpcflow.ingest.failures import Failure, pause
 from hpcflow.ingest.hosts import Host, Hosts, owning
 from hpcflow.ingest.items import Item
-from hpcflow.ingest.kinds import HEAD, named, note
+from hpcflow.ingest.kinds import HEAD, named, note, told
 from hpcflow.ingest.part import Part, Start
 from hpcflow.ingest.settings import Settings
 from hpcflow.ingest.urls import WEB, is_url, key, origin, scheme
@@ -219,13 +219,13 @@ class Engine:
 
     async def _deliver(self, sha256: str, coding: str, to: Path | None, got: Got) -> bool:
         try:
-            size, found, path, told = await self._disk(_brought, self.cache.object(sha256), coding, to, sha256)
+            size, found, path, known = await self._disk(_brought, self.cache.object(sha256), coding, to, sha256)
         except FileNotFoundError:
             return False
         if found != sha256:
             self.cache.forget(sha256)
             return False
-        got.status, got.sha256, got.bytes, got.path, got.reason = "cached", sha256, size, path, told
+        got.status, got.sha256, got.bytes, got.path, got.reason = "cached", sha256, size, path, known
         return True
 
     async def _try(self, item: Item, part: Part, known: Entry | None, to: Path | None, got: Got) -> None:
@@ -332,15 +332,15 @@ class Engine:
             part.drop()
             got.sha256 = sha256
             raise Failure(f"its SHA-256 is {sha256}, expected {expected}", again=got.tries == 1)
-        size, version, told = part.size, part.version, None
+        size, version, known = part.size, part.version, None
         if to is None:
             kept = self.cache.add(body, sha256) if body is not None else self.cache.take(part.path, sha256, size)
             if not kept:
                 raise Failure("larger than the whole cache; raise it with `cache_size`", again=False)
         else:
-            head = bytes(body[:HEAD]) if body is not None else first_of(part.path, HEAD)
-            told = note(to.name, head, version.coding)
-            to = to.with_name(named(to.name, head))
+            kind = told(bytes(body[:HEAD]) if body is not None else first_of(part.path, HEAD))
+            known = note(to.name, kind, version.coding)
+            to = _placed(to, kind)
             if body is not None:
                 write(to, body)
             elif copy_to(part.path, to, sha256)[1] != sha256:
@@ -351,7 +351,7 @@ class Engine:
         self.cache.remember(part.key, entry)
         if part.in_file:
             part.drop()
-        got.status, got.bytes, got.sha256, got.reason = "ok", size, sha256, told
+        got.status, got.bytes, got.sha256, got.reason = "ok", size, sha256, known
         got.path = to or self.cache.object(sha256)
         return size
 
@@ -360,9 +360,14 @@ def _brought(source: Path, coding: str, to: Path | None, sha256: str) -> tuple[i
     """Bring a body from the cache to where it is wanted: its size and hash, where it is, what to know of it."""
     if to is None:
         return *hash_of(source), source, None
-    head = first_of(source, HEAD)
-    path = to.with_name(named(to.name, head))
-    return *copy_to(source, path, sha256), path, note(to.name, head, coding)
+    kind = told(first_of(source, HEAD))
+    path = _placed(to, kind)
+    return *copy_to(source, path, sha256), path, note(to.name, kind, coding)
+
+
+def _placed(to: Path, kind: str) -> Path:
+    name = named(to.name, kind)
+    return to if name == to.name else to.with_name(name)
 
 
 def _url_of(item: Item) -> str:

@@ -32,33 +32,38 @@ PROGRAMS = ("", ".php", ".asp", ".aspx", ".jsp", ".cgi")
 """Endings of URLs that say nothing of what comes."""
 VAGUE = {*PROGRAMS, *(one for some in ENDINGS.values() for one in some)}
 """Endings that give way to what the bytes say; those of other kinds of files are kept."""
-STARTS = (
-    (re.compile(rb"\xff\xd8\xff"), ".jpg"),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), ".png"),
-    (re.compile(rb"GIF8[79]a"), ".gif"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), ".webp"),
-    (re.compile(rb"II[*+]\0|MM\0[*+]"), ".tif"),
-    (re.compile(rb"BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}", re.DOTALL), ".bmp"),
-    (re.compile(rb"\0\0..ftypavi[fs]", re.DOTALL), ".avif"),
-    (re.compile(rb"\0\0..ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL), ".heic"),
-    (re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n"), ".jp2"),
-    (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"), ".jxl"),
-    (re.compile(rb"\x93NUMPY"), ".npy"),
-    (re.compile(rb"%PDF-"), ".pdf"),
-    (re.compile(rb"(?i)(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)"), ".html"),
-)
+STARTS = {
+    rb"\xff\xd8\xff": ".jpg",
+    rb"\x89PNG\r\n\x1a\n": ".png",
+    rb"GIF8[79]a": ".gif",
+    rb"RIFF....WEBP": ".webp",
+    rb"II[*+]\0|MM\0[*+]": ".tif",
+    rb"BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}": ".bmp",
+    rb"\0\0..ftypavi[fs]": ".avif",
+    rb"\0\0..ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)": ".heic",
+    rb"\0\0\0\x0cjP  \r\n\x87\n": ".jp2",
+    rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n": ".jxl",
+    rb"\x93NUMPY": ".npy",
+    rb"%PDF-": ".pdf",
+    rb"(?i:(?:\xef\xbb\xbf)?\s*+<(?:!doctype html|html))": ".html",
+}
+"""How files of each kind begin."""
+_START = re.compile(b"|".join(b"(%s)" % start for start in STARTS), re.DOTALL)
+_KINDS = ("", *STARTS.values())
 
 
 def told(head: bytes) -> str:
     """The ending for what begins so; empty where the bytes say nothing."""
-    return next((ending for start, ending in STARTS if start.match(head)), "")
+    found = _START.match(head)
+    return _KINDS[found.lastindex or 0] if found else ""
 
 
-def named(name: str, head: bytes) -> str:
+def named(name: str, kind: str) -> str:
     """A file's name with the ending for what is in it, where its own says nothing or something else."""
+    if not kind:
+        return name
     root, ending = splitext(name)  # noqa: PTH122  (for every URL: text is faster)
-    kind = told(head)
-    return name if not kind or ending.lower() in ENDINGS[kind] or ending.lower() not in VAGUE else root + kind
+    return name if ending.lower() in ENDINGS[kind] or ending.lower() not in VAGUE else root + kind
 
 
 def stem(name: str) -> str:
@@ -67,9 +72,8 @@ def stem(name: str) -> str:
     return root if ending.lower() in VAGUE else name
 
 
-def note(name: str, head: bytes, coding: str) -> str | None:
+def note(name: str, kind: str, coding: str) -> str | None:
     """What to know of a body that came, if anything: `name` is what its URL let expect."""
     if coding:
         return plain(f"came in the encoding `{coding[:20]}`, and is stored so")
-    page = told(head) == ".html" and not name.lower().endswith(ENDINGS[".html"])
-    return "is a web page" if page else None
+    return "is a web page" if kind == ".html" and not name.lower().endswith(ENDINGS[".html"]) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -78,7 +78,7 @@ class Target:
         except ValueError as error:
             why = f": its {len(url):,} characters are too many" if str(error) == "too long" else ""
             raise Failure(f"is no valid URL{why}", again=False) from None
-        return cls(sent, trusted, _basic(url), named)
+        return cls(sent, trusted, _basic(url) if "@" in url else "", named)
 
     def follow(self, location: str, *, allow_private: bool) -> Target:
         """Where a redirect leads; credentials and headers stay with the origin that they were given for."""
@@ -177,10 +177,12 @@ class Web:
     async def _asking(
         self, target: Target, headers: dict[str, str], host: Host
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        sent = CIMultiDict(self._headers if target.named else {})
-        sent.update(headers)
+        sent: Mapping[str, str] = headers
         if target.auth:
-            sent["Authorization"] = target.auth
+            headers["Authorization"] = target.auth
+        if self._headers and target.named:
+            sent = CIMultiDict(self._headers)
+            sent.update(headers)
         proxy = self._proxies.of(target.url)
         if proxy is not None and not target.trusted:
             await refuse_private(target.url)

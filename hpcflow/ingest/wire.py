@@ -14,7 +14,7 @@ from yarl import URL
 
 from hpcflow.ingest.urls import WEB
 
-PLAIN = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,4})?/(?:[A-Za-z0-9._~!$&'()*+,;=:@/?\[\]-]|%[0-9A-Fa-f]{2})*")
+PLAIN = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,4})?/(?:[A-Za-z0-9._~!$&'()*+,;=:@/?\[\]-]++|%[0-9A-Fa-f]{2})*+")
 """Most URLs are as they go over the wire."""
 PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):[/]{2}([^/?#\\]*)(/[^?#]*)?(\?[^#]*)?(?:#.*)?", re.DOTALL)
 HOST = re.compile(r"[a-z0-9._-]+")
