@@ -84,7 +84,7 @@ $(VENV)-lowest/.test: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet uv
 	$(VENV)-lowest/bin/uv pip install --quiet --python $(VENV)-lowest --resolution lowest-direct --editable '.[xarray,slurm,ssh]'
-	$(VENV)-lowest/bin/python -m pip install --quiet hypothesis jsonschema pytest pytest-timeout pytest-xdist
+	$(VENV)-lowest/bin/python -m pip install --quiet hypothesis jsonschema pytest pytest-timeout pytest-xdist tifffile
 	@touch $@
 
 $(VENV)-cuda/.cuda: pyproject.toml
