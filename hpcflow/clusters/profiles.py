@@ -58,7 +58,7 @@ class Profile:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Passed on to the Dask class, as they stand."""
     insecure: bool = False
-    """Whether a scheduler beyond this machine may be spoken to without TLS."""
+    """Whether scheduler and workers may do without TLS: whoever reaches them can then run code as their user."""
 
     @property
     def elsewhere(self) -> bool:
