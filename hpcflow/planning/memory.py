@@ -186,6 +186,9 @@ def decoding(source: Source, region: Region) -> int:
     assert chunks is not None
     under_way = min(chunks_of(region, chunks), CHUNKS_AT_ONCE)
     own: int = getattr(source, "decoding", 0)
+    packed = getattr(source, "packing", None)
+    if packed is not None:  # the numbers as they are stored, beside their values
+        own += size_of(region) * packed.stored.itemsize
     return own + int(
         DECODING * min(under_way * prod(chunks), chunked_size(region, chunks)) * source.meta.dtype.itemsize
     )

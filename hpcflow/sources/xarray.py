@@ -76,6 +76,11 @@ class XarraySource:
             raise RunError(f"cannot read {list(region)} of `{self.variable}` in `{self.path}`: {error}") from error
         return np.asarray(block if self.packing is None else self.packing.undo(block), self.meta.dtype)
 
+    def resident(self, region: Region) -> int:
+        """Bytes of memory that reading a region takes: its values, and the numbers that they are made of."""
+        stored = self.meta.dtype if self.packing is None else self.packing.stored
+        return size_of(region) * (self.meta.dtype.itemsize + stored.itemsize)
+
     def coordinates(self) -> Mapping[str, Array]:
         """The values along each axis that has a coordinate of its name."""
         found = _cached(self)

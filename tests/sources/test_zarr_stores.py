@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import hpcflow
 from hpcflow.errors import FlowError, Mismatch, RunError
+from hpcflow.planning.memory import decoding
 from hpcflow.regions import whole
 from hpcflow.sources.xarray import xarray as open_xarray
 from hpcflow.sources.zarr import zarr as open_zarr
@@ -269,6 +270,16 @@ def test_the_fill_value_that_nobody_chose_masks_nothing(attribute, tmp_path):
         open_xarray(path=str(tmp_path / "x.zarr"), variable="x"),
     ):
         np.testing.assert_array_equal(source.read(((0, 4),)), expected)
+
+
+def test_packed_numbers_are_planned_beside_their_values(tmp_path):
+    shape = (512, 512)
+    for name, attributes in (("plain", {}), ("packed", {"scale_factor": 0.5})):
+        dtype = np.int64 if attributes else np.float64
+        zarr.create_array(tmp_path / name, data=np.zeros(shape, dtype), chunks=(64, 64), attributes=attributes)
+    plain, packed = (open_zarr(path=str(tmp_path / name)) for name in ("plain", "packed"))
+    assert plain.meta == packed.meta
+    assert decoding(packed, whole(shape)) - decoding(plain, whole(shape)) == 8 * 512 * 512
 
 
 @pytest.mark.parametrize("attribute", [{"scale_factor": "a lot"}, {"_FillValue": [[1]]}, {"add_offset": None}])
