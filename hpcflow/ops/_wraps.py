@@ -148,7 +148,7 @@ class Reader:
         condition, then, other = args
         self.read(condition, facts)
         known = [self.read(then, facts | _facts(condition)), self.read(other, facts | _facts(condition, no=True))]
-        made = _any(np.where(np.ones(1, bool), *(one.sample for one in known)))
+        made = _any(np.ones(1, np.result_type(*(one.sample for one in known))))
         numbers = [one.low for one in known if one.low is not None and not isinstance(one.sample, np.ndarray)]
         if made.low is not None and numbers and len(numbers) < len(known):
             # NumPy takes a number for one of the other's dtype, whether it fits or not.
