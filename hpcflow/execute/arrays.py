@@ -138,7 +138,8 @@ def _mapped(stage: Stage, meta: Meta, before: dict[str, Any]) -> Any:
     if not stage.domain:
         return da.from_delayed(delayed(_array)(stage, (), before), (), meta.dtype)
     chunks = tuple(
-        tuple(min(b, n - start) for start in range(0, n, b)) for n, b in zip(stage.domain, stage.block, strict=True)
+        tuple(min(b, n - start) for start in range(0, n, b)) or (0,)
+        for n, b in zip(stage.domain, stage.block, strict=True)
     )
     return da.map_blocks(
         _mapped_block,

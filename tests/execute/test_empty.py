@@ -37,6 +37,21 @@ def test_ops_that_keep_the_shape_keep_it(shape, tmp_path):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_what_is_built_of_it_is_empty_too(shape, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros(shape, "f4"))
+    steps = {"stacked": "stack, of: [x, x]", "turned": "transpose, of: x", "peak": "softmax, of: x, axis: 0"}
+    steps |= {f"same_{i}": op for i, op in enumerate(SAME)}
+    made = [f"  {name}: {{op: {op}}}" for name, op in steps.items()]
+    sinks = [f"  {name}: {{to: npy, of: {name}, path: {tmp_path}/{name}.npy}}" for name in steps]
+    text = [f"flow: empty\nsources: {{x: {{from: npy, path: {tmp_path}/x.npy}}}}\nsteps:", *made, "sinks:", *sinks]
+    (tmp_path / "f.yaml").write_text("\n".join(text) + "\n")
+    flow = hpcflow.load(tmp_path / "f.yaml")
+    for name, array in hpcflow.build(flow).items():
+        assert array.shape == array.compute().shape == flow.nodes[name].meta.shape
+        assert array.dtype == array.compute().dtype == flow.nodes[name].meta.dtype
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_zarr_to_zarr(shape, tmp_path):
     zarr.create_array(tmp_path / "x.zarr", shape=shape, dtype="f4", chunks=tuple(max(1, n) for n in shape))
     result = ran(tmp_path, f"{{from: zarr, path: {tmp_path}/x.zarr}}", "uniform, of: x", "zarr")
