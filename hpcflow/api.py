@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,7 @@ def run(
     asked = memory if memory is None else parse_size(memory)
     where = profile(cluster, workers=workers, threads=threads, memory=asked, dashboard=dashboard)
     planned = _plan(_loaded(flow, params, trust_models), where, run_dir, overwrite=overwrite)
+    asked_threads, where = where.threads, replace(where, threads=planned.threads)
     outputs = [str(planned.run_dir), *(output.path for output in planned.outputs)]
     shown = progress or (Cell() if in_notebook() else Silent())
     memory_watch = MemoryWatch(history.holds, limit=planned.budget)
@@ -213,7 +215,7 @@ def run(
         record = Record(planned, begun, watch, Outcome(history=history))
         last.callback(record.draw, told)
         with _reporting(record, told):
-            kept = {"cluster": str(cluster), "workers": where.workers, "threads": where.threads}
+            kept = {"cluster": str(cluster), "workers": where.workers, "threads": asked_threads}
             kept |= {"memory": where.memory, "max_bad": allowed}
             remember(planned, kept)
             with Guard(_most(planned, where)) as guard, open_pool(where) as pool, _reporting(record, told):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -19,7 +19,7 @@ from hpcflow.planning.draft import Draft
 from hpcflow.planning.graph import branches, endings, graph
 from hpcflow.planning.imports import MIB
 from hpcflow.planning.processes import Base, base
-from hpcflow.planning.refusal import Limits, no_block, no_document, no_room
+from hpcflow.planning.refusal import Limits, fewer_threads, fits, no_block, no_document, no_room
 from hpcflow.planning.stages import Stage, Write, is_reduction, meta_of
 from hpcflow.program.program import Fused, Step
 from hpcflow.report.diagram import svg
@@ -256,18 +256,24 @@ def make_plan(
     if elsewhere:
         budget = held.driver + held.rest + workers * budget
     limits = Limits(held, budget, workers, threads, gpu)
-    if not limits.room:
-        raise FlowError(no_room(flow, limits, base(flow, 1, processes=False)))
     ends = _ends(flow, run_dir)
+    writes, extra = tuple(ends.writes.values()), tuple(ends.extra)
+    draft = Draft(flow, writes, extra, ends.reduced, run_dir, limits.room, limits.slots, gpu)
+    if not limits.room:
+        raise FlowError(no_room(flow, limits, base(flow, 1, processes=False), draft))
     too_long = [one for one in ends.documents if document_memory(one) > limits.room]
     if too_long:
         raise FlowError(*(no_document(one.sink, document_memory(one), limits) for one in too_long))
-    writes, extra = tuple(ends.writes.values()), tuple(ends.extra)
-    draft = Draft(flow, writes, extra, ends.reduced, run_dir, limits.room, limits.slots, gpu)
     drafted, chosen = draft.cut_where_it_pays()
-    too_large = [stage for stage in chosen if not stage.block and stage.domain]
-    if too_large:
-        raise FlowError(*(no_block(flow, stage, limits, draft) for stage in too_large))
+    if too_large := [stage for stage in chosen if not stage.block and stage.domain]:
+        fewer = threads
+        while fewer > 1 and not fits(draft, replace(limits, threads=fewer)):
+            fewer //= 2
+        if not fits(draft, replace(limits, threads=fewer)):
+            # One of them: what would fit is said for the whole flow.
+            raise FlowError(no_block(flow, too_large[0], replace(limits, threads=1), draft))
+        limits = replace(limits, threads=fewer)
+        drafted, chosen = replace(draft, slots=limits.slots).cut_where_it_pays()
     loops = any(isinstance(unit, Fused) for stage in chosen for unit in stage.schedule.units)
     targets = {target.path: target for target in [*(w.target for w in draft.writes), *drafted.stored.values()]}
     return Plan(
@@ -278,13 +284,13 @@ def make_plan(
         outputs=tuple(ends.outputs),
         run_dir=run_dir,
         workers=workers,
-        threads=threads,
+        threads=limits.threads,
         budget=budget,
         base=held if loops else without,
         elsewhere=elsewhere,
         scratch=tuple(one for one in targets.values() if one.path not in {*ends.writes, *_paths(ends.reduced)}),
         gpu=gpu,
-        advice=advice(flow, chosen),
+        advice=(*fewer_threads(flow, limits, threads), *advice(flow, chosen)),
     )
 
 

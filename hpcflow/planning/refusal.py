@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -17,6 +18,9 @@ from hpcflow.regions import Shape
 from hpcflow.sinks.npy import NpyTarget
 from hpcflow.sizes import show_size
 from hpcflow.spec.flow import Flow, Sink
+
+MOST = 2**30
+"""MiB that are tried for a flow that fits nowhere."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,11 @@ class Limits:
         return max(self.budget - self.base.total, 0)
 
 
-def no_room(flow: Flow, limits: Limits, alone: Base) -> Fault:
+def no_room(flow: Flow, limits: Limits, alone: Base, draft: Draft) -> Fault:
     """The processes themselves take more than the whole budget; `alone` is the driver as the only one."""
     base = limits.base
     fewer = "fewer workers, or " if base.workers > 1 else ""
-    hint = f"give `--memory {asked(base.total + 64 * MIB)}` or more"
+    hint = f"give `--memory {asked(least_budget(draft, limits, base.total + 16 * MIB))}` or more"
     if base.workers:
         hint += f"; or {fewer}no worker process at all: `--cluster threads` takes {show_size(alone.total)}"
     return Fault(
@@ -61,6 +65,18 @@ def _sum(base: Base) -> str:
         parts.append(f"{base.workers} {TIMES} {show_size(base.worker)} for {count(base.workers, 'worker')}")
         parts.append(f"{show_size(base.rest)} for a helper")
     return " + ".join(parts)
+
+
+def fewer_threads(flow: Flow, limits: Limits, wanted: int) -> Iterator[Fault]:
+    """Say that fewer tasks run at once than could, where more do not fit."""
+    if limits.threads < wanted:
+        yield Fault(
+            Location(flow.file, 0, 1),
+            f"{count(wanted, 'task')} at once do not fit {show_size(limits.budget)}: each worker runs "
+            f"{count(limits.threads, 'thread')}",
+            "give more `--memory`",
+            severity="advice",
+        )
 
 
 def no_block(flow: Flow, stage: Stage, limits: Limits, draft: Draft) -> Fault:
@@ -80,17 +96,38 @@ def no_block(flow: Flow, stage: Stage, limits: Limits, draft: Draft) -> Fault:
         location if stage.writes else node.location,
         f"expected the stage `{stage.name}` to fit {show_size(limits.budget)}, found that {which}, "
         f"{extents(least.block)}, takes {show_size(total)}: {' + '.join(parts)}",
-        "; or ".join(_remedies(flow, stage, least, limits, _in_passes(draft, limits, total))),
+        "; or ".join(_remedies(flow, stage, least, limits, least_budget(draft, limits, total))),
     )
 
 
-def _in_passes(draft: Draft, limits: Limits, total: int) -> int:
-    """A budget, below what one pass takes, with which several passes over arrays on disk fit; else that of one."""
-    while (limits := replace(limits, budget=limits.budget * 9 // 8)).budget < total:
-        _, chosen = replace(draft, room=limits.room).cut_where_it_pays()
-        if all(stage.block or not stage.domain for stage in chosen):
-            return limits.budget
-    return total
+def fits(draft: Draft, limits: Limits) -> bool:
+    """Whether the flow can be planned within these limits, in one pass or in several over arrays on disk."""
+    _, chosen = replace(draft, room=limits.room, slots=limits.slots).cut_where_it_pays()
+    return all(stage.block or not stage.domain for stage in chosen)
+
+
+def least_budget(draft: Draft, limits: Limits, enough: int) -> int:
+    """The least budget with which the flow fits on a thread each, in whole MiB and within a twentieth, by bisection.
+
+    Parameters
+    ----------
+    draft : Draft
+    limits : Limits
+        A budget with which it does not fit.
+    enough : int
+        A budget with which it most likely does.
+    """
+
+    def fit(budget: int) -> bool:
+        return fits(draft, replace(limits, budget=budget * MIB, threads=1))
+
+    low, high = limits.budget // MIB, ceil(enough / MIB)
+    while not fit(high) and high < MOST:
+        low, high = high, 2 * high
+    while high - low > max(1, high // 25):
+        between = (low + high) // 2
+        low, high = (low, between) if fit(between) else (between, high)
+    return high * MIB
 
 
 def no_document(sink: Sink, held: int, limits: Limits) -> Fault:
@@ -136,10 +173,6 @@ def _as_asked(stage: Stage, block: Shape) -> Stage:
 
 def _remedies(flow: Flow, stage: Stage, least: Stage, limits: Limits, total: int) -> list[str]:
     remedies = [f"give `--memory {asked(total)}`"]
-    if limits.threads > 1 and least.tasks > 1:
-        single = limits.base.total + needed(least, limits.workers)
-        if single <= limits.budget:
-            remedies.append(f"`--threads 1`, which takes {show_size(single)}")
     free = stage if flow.block is not None else _ungrained(stage)
     fits = shaped(free, limits.room, None, limits.slots)
     if fits is not None and fits.block != least.block:

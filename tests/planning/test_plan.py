@@ -61,7 +61,7 @@ def test_a_block_that_cannot_fit_is_refused_with_the_arithmetic_and_what_would_f
     (fault,) = caught.value.faults
     assert fault.location.line == text.splitlines().index(next(x for x in text.splitlines() if "to: zarr" in x)) + 1
     assert "16384\N{MULTIPLICATION SIGN}16384" in fault.message
-    assert "+ 2 \N{MULTIPLICATION SIGN}" in fault.message
+    assert "+ 1 \N{MULTIPLICATION SIGN}" in fault.message
     asked = int(fault.hint.partition("--memory ")[2].partition("MiB")[0]) * MIB
     assert planned(text, budget=asked + 20 * MIB).peak_memory <= asked + 20 * MIB
     assert "the largest block that fits is" in fault.hint
