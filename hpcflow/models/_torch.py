@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,7 +16,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hpcflow.errors import Mismatch
 from hpcflow.models._exported import Signature
-from hpcflow.models.base import Network
+from hpcflow.models._state import unwrapped
+from hpcflow.models.base import Network, missing
 from hpcflow.namespace import Array
 
 
@@ -46,9 +48,21 @@ def classifier(
     precision: str,
 ) -> torch.nn.Module:
     """The module of a named network."""
-    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    module = build(state).to(memory_format=torch.channels_last)
+    module = build(unwrapped(_state(content))).to(memory_format=torch.channels_last)
     return Scorer(module, *scaling, getattr(torch, precision)).to(device).eval()
+
+
+def _state(content: bytes) -> Mapping[str, Any]:
+    """The tensors of a state dict, or of a safetensors file."""
+    if content[8:9] != b"{":
+        found: Mapping[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return found
+    try:
+        load = import_module("safetensors.torch").load
+    except ImportError as error:
+        raise missing("safetensors") from error
+    tensors: Mapping[str, Any] = load(content)
+    return tensors
 
 
 def eager(module: torch.nn.Module, device: str) -> Network:

@@ -11,7 +11,8 @@ import numpy as np
 
 from hpcflow.errors import Mismatch, MissingPackage
 from hpcflow.meta import Meta
-from hpcflow.models._weights import pinned
+from hpcflow.models._state import expect_fit, shapes_of
+from hpcflow.models._weights import digest_of, expect, pinned
 from hpcflow.namespace import Array
 from hpcflow.regions import Shape
 
@@ -64,6 +65,8 @@ class Classifier:
     hint: str = ""
     """Where to get the weights."""
     classes: int = 1000
+    shapes: Callable[[], Mapping[str, Shape]] | None = None
+    """The shape of each of its weights, by name, against which a file of others is held."""
 
     @property
     def digest(self) -> str:
@@ -81,7 +84,11 @@ class Classifier:
         return Meta((meta.shape[0], self.classes), np.dtype("float32"), (meta.dims[0], "class"))
 
     def settled(self) -> None:
-        """Look at the weights."""
+        """Look at weights of the user's own: whether they are there, the right file, and of this network."""
+        if isinstance(self.weights, str) and "://" not in self.weights:
+            expect(self.weights, digest_of(self.weights), self.sha256.lower())
+            if self.shapes is not None:
+                expect_fit(self.name, self.weights, shapes_of(self.weights), self.shapes())
 
     def size(self, engine: str, batch: int) -> int | None:
         """Compiled code is for one number of items: knowing it, torch chooses faster kernels."""

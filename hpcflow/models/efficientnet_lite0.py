@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hpcflow.models._state import shapes_of
 from hpcflow.models.base import Classifier, missing
 from hpcflow.registry import model
 
@@ -35,7 +36,12 @@ def efficientnet_lite0(*, weights: str | None = None, sha256: str | None = None)
         mean=(127.0, 127.0, 127.0),
         std=(128.0, 128.0, 128.0),
         activations={"torch": 85.0, "compile": 75.0, "onnxruntime": 75.0},
+        shapes=_shapes,
     )
+
+
+def _shapes() -> dict[str, Any]:
+    return shapes_of(_packaged())
 
 
 def _packaged() -> str:

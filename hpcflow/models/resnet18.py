@@ -24,7 +24,8 @@ def resnet18(*, weights: str | None = None, sha256: str | None = None) -> Classi
     ----------
     weights : str
         The path or URL of the official weights, or, with its `sha256`, of any state dict with
-        the same names and shapes.
+        the same names and shapes, as training leaves it (``module.``, ``state_dict``), or in
+        safetensors.
     sha256 : str
         The SHA-256 that `weights` must have; by default that of the official file.
 
@@ -41,7 +42,27 @@ def resnet18(*, weights: str | None = None, sha256: str | None = None) -> Classi
         std=(255 * 0.229, 255 * 0.224, 255 * 0.225),
         activations={"torch": 40.0, "compile": 40.0, "onnxruntime": 40.0},
         hint=HINT,
+        shapes=_shapes,
     )
+
+
+def _shapes() -> dict[str, tuple[int, ...]]:
+    """Torchvision's names, and the shape of each."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    def convolved(conv: str, norm: str, outside: int, inside: int, size: int) -> None:
+        found[f"{conv}.weight"] = (outside, inside, size, size)
+        found.update({f"{norm}.{one}": (outside,) for one in ("weight", "bias", "running_mean", "running_var")})
+        found[f"{norm}.num_batches_tracked"] = ()
+
+    convolved("conv1", "bn1", 64, 3, 7)
+    for layer, (inside, outside) in enumerate([(64, 64), (64, 128), (128, 256), (256, 512)], 1):
+        for block, first in enumerate([inside, outside]):
+            convolved(f"layer{layer}.{block}.conv1", f"layer{layer}.{block}.bn1", outside, first, 3)
+            convolved(f"layer{layer}.{block}.conv2", f"layer{layer}.{block}.bn2", outside, outside, 3)
+        if inside != outside:
+            convolved(f"layer{layer}.0.downsample.0", f"layer{layer}.0.downsample.1", outside, inside, 1)
+    return found | {"fc.weight": (1000, 512), "fc.bias": (1000,)}
 
 
 def _build(state: dict[str, Any]) -> Any:

@@ -10,13 +10,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from hpcflow.errors import Mismatch, MissingPackage, RunError
+from hpcflow.errors import FlowError, Mismatch, MissingPackage, RunError
 from hpcflow.files import cache_folder as folder
 from hpcflow.meta import Meta
 from hpcflow.models import _weights, base
+from hpcflow.models._state import shapes_of
 from hpcflow.models.base import Classifier, Model, loaded
 from hpcflow.models.efficientnet_lite0 import efficientnet_lite0
 from hpcflow.models.resnet18 import SHA256, URL, resnet18
+from hpcflow.spec.validate import loads
 
 torch = pytest.importorskip("torch")
 ResNet18 = pytest.importorskip("hpcflow.models._resnet").ResNet18
@@ -255,3 +257,89 @@ def test_what_cannot_be_fetched_says_so(server):
         _weights.pinned(f"{address}/none", "f" * 64, hint="ask someone")
     assert str(wrong.value).endswith("hint: ask someone")
     assert not list(folder("weights").iterdir())
+
+
+def test_the_shapes_of_the_weights_are_the_networks(resnet_file):
+    assert resnet18().shapes() == {name: tuple(one.shape) for name, one in ResNet18().state_dict().items()}
+    assert shapes_of(str(resnet_file[0])) == resnet18().shapes()
+    assert len(efficientnet_lite0().shapes()) > 200
+
+
+WRAPPED = {
+    "parallel": lambda state: {f"module.{name}": one for name, one in state.items()},
+    "a checkpoint": lambda state: {"epoch": 3, "optimizer": {"state": {}}, "state_dict": state},
+    "compiled, in a checkpoint": lambda state: {
+        "model": {f"_orig_mod.module.{name}": one for name, one in state.items()}
+    },
+    "averaged": lambda state: {"n_averaged": torch.tensor(3), **{f"module.{name}": one for name, one in state.items()}},
+    "half": lambda state: {name: one.half() if one.is_floating_point() else one for name, one in state.items()},
+    "of an old torch": lambda state: state,
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED)
+def test_weights_as_training_leaves_them(wrap, resnet_file, tmp_path):
+    path = tmp_path / "weights.pth"
+    state = torch.load(resnet_file[0], weights_only=True)
+    torch.save(WRAPPED[wrap](state), path, _use_new_zipfile_serialization="old" not in wrap)
+    model = resnet18(weights=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    model.settled()
+    images = noise(2, 40, 40, 3)
+    expected = eager_resnet(resnet_file[0], images)
+    np.testing.assert_allclose(model.load("cpu")(images), expected, rtol=0.02, atol=0.02 * np.abs(expected).max())
+
+
+PHOTOS = """
+flow: photos
+sources: {{x: {{from: full, shape: [4, 64, 64, 3], value: 1, dtype: uint8}}}}
+steps:
+  y: {{op: infer, of: x, model: resnet18, sha256: "{1}",
+       weights: {0}}}
+sinks: {{y: {{to: npy, of: y, path: y.npy}}}}
+"""
+
+
+class Hyper:
+    """What training keeps beside weights."""
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (
+            {"fc.weight": torch.ones(10, 512), "fc.bias": torch.ones(10)},
+            r"2 of another shape \(`fc.weight` \(10, 512\) for",
+        ),
+        ({"fc.weight": None, "head": torch.ones(3)}, r"found 1 missing \(`fc.weight`\); 1 unknown \(`head`\)"),
+        ({"hyper": Hyper()}, "found Python objects beside tensors"),
+        (None, "found a file that is none"),
+    ],
+)
+def test_the_plan_refuses_other_weights(change, found, resnet_file, tmp_path):
+    path = tmp_path / "weights.pth"
+    state = torch.load(resnet_file[0], weights_only=True)
+    if change is None:
+        path.write_bytes(b"nothing of the kind")
+    else:
+        torch.save({name: one for name, one in {**state, **change}.items() if one is not None}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(FlowError, match=found) as refused:
+        loads(PHOTOS.format(path, digest))
+    (fault,) = refused.value.faults
+    assert fault.location.line == 6
+    assert len(fault.message) < 400 + len(str(path))
+    for other, said in ((f"{path}x", "expected a file or folder at"), (str(tmp_path), "found a folder")):
+        with pytest.raises(FlowError, match=said):
+            loads(PHOTOS.format(other, digest))
+    with pytest.raises(FlowError, match="to have the SHA-256 0000"):
+        loads(PHOTOS.format(path, "0" * 64))
+
+
+def test_weights_in_safetensors(resnet_file, tmp_path):
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    path = tmp_path / "weights.safetensors"
+    save_file(torch.load(resnet_file[0], weights_only=True), path)
+    model = resnet18(weights=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    model.settled()
+    images = noise(2, 40, 40, 3)
+    close(model.load("cpu")(images), eager_resnet(resnet_file[0], images))
