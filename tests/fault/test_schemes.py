@@ -30,7 +30,7 @@ URLS = [
     "memory://x::dask://HOST/x",
     "http://[::1]/x::dask://HOST/x",
     "reference://HOST/x",
-    "github://a:b@main/x",
+    "github://main/x",
     "zip::http://HOST/x.zip",
     "zip://x::http://HOST/x.zip",
     "tar://x::http://HOST/x.tar",
