@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from glob import iglob
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ class Checked:
         report = self.faults.warning if self.missing_ok else self.faults.error
         place = declared.places.get(name or "", declared.location)
         note = self.params.note(declared.values[name]) if name and name in declared.values else ""
-        report(place, f"expected a file or folder at `{shown}`, found none", _neighbour(shown) or note)
+        hint = _neighbour(shown, declared.location.file) or note
+        report(place, f"expected a file or folder at `{shown}`, found none", hint)
         if self.missing_ok:
             self.nodes[declared.name] = _node(bound, params)
 
@@ -169,14 +171,40 @@ def _first_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[0][:300]
 
 
-def _neighbour(path: str) -> str:
+def beside(bound: Bound) -> Bound:
+    """The node with its inputs' relative paths beside the flow's file, where they lead nowhere from here."""
+    declared, folder = bound.declared, Path(bound.declared.location.file).parent
+    moved = {
+        name: str(folder / value)
+        for name, value in (bound.params or {}).items()
+        if isinstance(value, str) and _is_input(declared.section, name, value)
+        if not is_url(value) and not _leads(value) and _leads(str(folder / value))
+    }
+    return replace(bound, params={**(bound.params or {}), **moved}) if moved else bound
+
+
+def _is_input(section: str, name: str, value: str) -> bool:
+    """Whether a text may be the path of something to read."""
+    return section == "sources" if name == "path" else bool(Path(value).suffix)
+
+
+def _leads(path: str) -> bool:
+    """Whether there is something at a path, or anything that it is a pattern of."""
+    try:
+        pattern = any(sign in path for sign in "*?[")
+        return os.path.lexists(path) or (pattern and next(iglob(path), None) is not None)  # noqa: PTH207  (of any root)
+    except ValueError:
+        return False
+
+
+def _neighbour(path: str, flow: str) -> str:
     """A hint for a path that is not there: what stands next to it, or which folder is missing."""
     if "://" in path or any(sign in path for sign in "*?["):
         return ""
     try:
         for folder in reversed(Path(path).parents):
             if not folder.exists():
-                return f"the folder `{folder}` is not there"
+                return f"the folder `{folder}` is not there" + ("" if folder.is_absolute() else f": {_looked(flow)}")
         with os.scandir(Path(path).parent) as entries:
             names = [entry.name for _, entry in zip(range(1000), entries, strict=False)]
     except (OSError, ValueError):
@@ -184,7 +212,13 @@ def _neighbour(path: str) -> str:
     near = get_close_matches(Path(path).name, names, n=1)
     if near:
         return f"did you mean `{Path(path).parent / near[0]}`?"
-    return "" if Path(path).is_absolute() else "relative paths start in the working directory, or in `-C DIR`"
+    return "" if Path(path).is_absolute() else f"{_looked(flow)}; `-C DIR` works in another folder"
+
+
+def _looked(flow: str) -> str:
+    """Which folders a relative path was looked for in."""
+    here, there = Path.cwd(), Path(flow).absolute().parent
+    return f"looked in `{here}`" + ("" if here == there else f", and beside the flow in `{there}`")
 
 
 def check_paths(sinks: Mapping[str, Sink], nodes: Mapping[str, Node], faults: Faults) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from hpcflow.errors import FlowError, Location
 from hpcflow.secrets import conceal
 from hpcflow.spec.bind import Bound, bind, connect, order
-from hpcflow.spec.check import Checked, check_paths
+from hpcflow.spec.check import Checked, beside, check_paths
 from hpcflow.spec.declare import SECTIONS, Declaration, declare
 from hpcflow.spec.flow import Flow, Node, Sink
 from hpcflow.spec.outputs import check_outputs
@@ -116,14 +116,14 @@ def _check(declared: Declaration, params: Params, checked: Checked, faults: Faul
     for name, node in declared.nodes.items():
         bound = bind(node, params, faults)
         if bound is not None:
-            bounds[name] = replace(bound, of=connect(bound, declared, params, faults))
+            bounds[name] = replace(beside(bound), of=connect(bound, declared, params, faults))
     for name in order(bounds, faults):
         step = checked.open if bounds[name].declared.section == "sources" else checked.infer
         step(bounds[name])
     for node in declared.sinks.values():
         bound = bind(node, params, faults)
         if bound is not None:
-            checked.sink(replace(bound, of=connect(bound, declared, params, faults)))
+            checked.sink(replace(beside(bound), of=connect(bound, declared, params, faults)))
     check_paths(checked.sinks, checked.nodes, faults)
 
 

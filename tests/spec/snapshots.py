@@ -22,4 +22,4 @@ def said(path: Path) -> str:
         faults = load(path.name, params, missing_ok=not needed).warnings
     except FlowError as error:
         faults = error.faults
-    return "\n".join(map(str, faults))
+    return "\n".join(map(str, faults)).replace(str(Path.cwd()), "/here")

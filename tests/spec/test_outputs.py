@@ -176,7 +176,7 @@ def test_what_holds_no_data_is_replaced(flow):
 def test_every_conflict_of_outputs_is_seen_by_check(flow, sinks, found):
     Path("link").symlink_to("out")
     Path("to_x").symlink_to("x.npy")
-    Path("names.txt").write_text("cat")
+    Path("names.txt").write_text("cat\n" * 16)
     result = call("check", flow(*sinks), "--overwrite")
     assert result.exit_code == 2
     assert found in result.stderr
