@@ -182,6 +182,8 @@ def _read_at_once(stage: Stage, name: str, region: Region) -> Region:
 
 def decoding(source: Source, region: Region) -> int:
     """Bytes held beside the result while the chunks of a region are decoded."""
+    if (beside := getattr(source, "beside", None)) is not None:
+        return int(beside(region))
     chunks = getattr(source, "shards", None) or source.chunks
     assert chunks is not None
     under_way = min(chunks_of(region, chunks), CHUNKS_AT_ONCE)

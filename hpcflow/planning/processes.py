@@ -86,7 +86,7 @@ def base(flow: Flow, workers: int, *, processes: bool, loops: bool = True) -> Ba
     loops : bool
         Whether steps of large arrays are compiled, as far as is known.
     """
-    opened: Needs = {node.use: declared("sources", node.use) for node in flow.nodes.values() if node.source is not None}
+    opened: Needs = {node.use: _opened(node) for node in flow.nodes.values() if node.source is not None}
     arrays: Needs = {}
     documents: Needs = {}
     for sink in flow.sinks.values():
@@ -107,6 +107,12 @@ def base(flow: Flow, workers: int, *, processes: bool, loops: bool = True) -> Ba
     if not worker:
         return Base(_own(driver + of(opened, arrays, documents, ops)), 0, 0)
     return Base(_own(driver + of(opened, arrays, documents)), worker[0] + of(opened, arrays, ops), workers, TRACKER)
+
+
+def _opened(node: Node) -> tuple[Modules, int]:
+    """What a source imports, which may depend on the file that it found."""
+    packages, extra = declared("sources", node.use)
+    return getattr(node.source, "packages", packages), extra
 
 
 def _large(flow: Flow, node: Node) -> bool:

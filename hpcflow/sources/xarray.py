@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -27,6 +28,8 @@ from hpcflow.sources.zarr import ZarrSource, zarr
 
 Engine = Literal["auto", "h5netcdf", "netcdf4", "scipy", "zarr"]
 CLASSIC = (b"CDF\x01", b"CDF\x02")
+AT_ONCE = 3
+"""Copies of a chunk while it is decoded, HDF5's own among them; measured."""
 _LISTED = 12
 """How many of a file's variables a message names."""
 
@@ -81,6 +84,15 @@ class XarraySource:
         stored = self.meta.dtype if self.packing is None else self.packing.stored
         return size_of(region) * (self.meta.dtype.itemsize + stored.itemsize)
 
+    def beside(self, region: Region) -> int:
+        """Bytes held beside a region while it is decoded: copies of a chunk, and the numbers as they are stored."""
+        return AT_ONCE * prod(self.chunks or ()) * self.meta.dtype.itemsize + self.resident(region)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What reading imports."""
+        return ("h5py",) if self.hdf5 else ("xarray", "scipy.io")
+
     def coordinates(self) -> Mapping[str, Array]:
         """The values along each axis that has a coordinate of its name."""
         found = _cached(self)
@@ -96,7 +108,7 @@ class XarraySource:
         return values
 
 
-@source(packages=("xarray", "h5netcdf", "netCDF4"), base=16 * 2**20)
+@source(base=8 * 2**20)
 def xarray(
     *,
     path: str,

@@ -90,6 +90,9 @@ CASES = [
     Case("table", "y: {op: expr, expr: x + 1}", "{to: parquet, of: y, path: out.parquet}", dtype="uint16"),
     Case("table of text", "y: {op: mean, of: x, axis: 0}", "{to: csv, of: y, path: out.csv}", ndim=3),
     Case("numbers", "y: {op: isel, of: x, indexers: {0: [0, 60]}}", JSON),
+    Case("netcdf", "y: {op: uniform, of: x}", NPY, source="xarray", chunks=(512, 512)),
+    Case("netcdf of planes", "y: {op: expr, expr: x * 2}", zarr_sink((4, 256, 256)), "xarray", 3, (4, 512, 512)),
+    Case("netcdf in threads", "y: {op: sum, of: x}", JSON, "xarray", 2, (512, 512), ("--cluster", "threads")),
     Case("tight", "y: {op: uniform, of: x}", zarr_sink((512, 512)), options=("--memory", "400MiB")),
 ]
 
@@ -102,17 +105,28 @@ def made(case, folder, nbytes):
     if case.source == "npy":
         array = np.lib.format.open_memmap(folder / "x.npy", "w+", case.dtype, shape)
         step = 64
+    elif case.source == "xarray":
+        import h5netcdf  # noqa: PLC0415  (only for these)
+
+        file = h5netcdf.File(folder / "x.xarray", "w")
+        names = tuple("zyx"[-len(shape) :])
+        file.dimensions = dict(zip(names, shape, strict=True))
+        chunks = tuple(min(c, n) for c, n in zip(case.chunks, shape, strict=True))
+        array = file.create_variable("v", names, "int16", fillvalue=-1, chunks=chunks, compression="gzip")
+        array.attrs["scale_factor"], high, step = np.float32(0.01), 1000, 64
     else:
         chunks = tuple(min(c, n) for c, n in zip(case.chunks, shape, strict=True))
         array = zarr.create_array(folder / "x.zarr", shape=shape, dtype=case.dtype, chunks=chunks)
         step = chunks[0]
     for start in range(0, shape[0], step):
         stop = min(start + step, shape[0])
-        array[start:stop] = (np.broadcast_to(rows, (stop - start, *shape[1:])) * high).astype(case.dtype)
+        array[start:stop] = (np.broadcast_to(rows, (stop - start, *shape[1:])) * high).astype(array.dtype)
+    if case.source == "xarray":
+        file.close()
     del array
-    path = folder / "flow.yaml"
+    path, more = folder / "flow.yaml", ", variable: v" if case.source == "xarray" else ""
     path.write_text(
-        f"flow: memory\nsources:\n  x: {{from: {case.source}, path: x.{case.source}}}\n"
+        f"flow: memory\nsources:\n  x: {{from: {case.source}, path: x.{case.source}{more}}}\n"
         f"steps:\n  {case.steps}\nsinks:\n  out: {case.sink}\n"
     )
     return path

@@ -14,6 +14,7 @@ QUICK = {
     "slabs": "medium",
     "mean of a stack": "medium",
     "picture": "medium",
+    "netcdf": "medium",
     "tight": "medium",
 }
 ALL = os.environ.get("HPCFLOW_MEMORY") == "all"
