@@ -26,6 +26,7 @@ from hpcflow.execute.watch import MemoryWatch
 from hpcflow.leaving import last_words
 from hpcflow.planning.device import Gpu
 from hpcflow.planning.plan import Plan, make_plan
+from hpcflow.planning.trial import doubted
 from hpcflow.report.history import History
 from hpcflow.report.notebook import Cell, in_notebook
 from hpcflow.report.record import Report
@@ -61,7 +62,7 @@ def load(
         With every fault in the file.
     """
     with trusting(trust_models):
-        return load_flow(path, params)
+        return doubted(load_flow(path, params))
 
 
 def plan(

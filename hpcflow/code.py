@@ -19,8 +19,16 @@ def code_of(thing: Any) -> str:
     It takes in the version of the distribution, the module, and those modules of the same package that
     it imports. Comments, docstrings and layout change nothing.
     """
-    module: str = getattr(thing, "__module__", None) or type(thing).__module__
-    return "" if module.partition(".")[0] == "hpcflow" else _code(module)
+    return "" if is_own(thing) else _code(_module(thing))
+
+
+def is_own(thing: Any) -> bool:
+    """Whether a function or an object is hpcflow's own."""
+    return _module(thing).partition(".")[0] == "hpcflow"
+
+
+def _module(thing: Any) -> str:
+    return getattr(thing, "__module__", None) or type(thing).__module__
 
 
 @cache

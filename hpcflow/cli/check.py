@@ -58,10 +58,11 @@ def check(
 
 
 def _faults(flow: str, params: dict[str, Any], *, overwrite: bool) -> tuple[Fault, ...]:
+    from hpcflow.planning.trial import doubted  # noqa: PLC0415
     from hpcflow.spec.validate import load  # noqa: PLC0415
 
     try:
-        return load(flow, params, missing_ok=True, overwrite=overwrite).warnings
+        return doubted(load(flow, params, missing_ok=True, overwrite=overwrite)).warnings
     except FlowError as error:
         return error.faults
 
