@@ -63,7 +63,7 @@ def test_a_decoded_source_is_held_for_the_whole_block(sparse, planned, flow):
 
 @pytest.mark.parametrize(
     ("op", "params", "each"),
-    [("sum", {}, 8), ("mean", {}, 8), ("std", {}, 24), ("max", {}, 4), ("histogram", {"bins": 7, "range": [0, 1]}, 56)],
+    [("sum", {}, 8), ("mean", {}, 8), ("std", {}, 32), ("max", {}, 4), ("histogram", {"bins": 7, "range": [0, 1]}, 56)],
 )
 def test_a_partial_is_as_large_as_the_op_makes_it(op, params, each, sparse, planned, flow):  # noqa: PLR0917
     given = "".join(f", {name}: {value}" for name, value in params.items())
