@@ -173,9 +173,12 @@ def test_histogram(case, bins, ends):
         edges = np.histogram(x, bins, tuple(map(float, ends)))[1]
     except ValueError:  # float16 tells no bins apart so far out
         return
-    # Values on the very edges are where a mistake would show.
+    # Values on the very edges, and next to both ends, are where a mistake would show.
     on_edge = np.random.default_rng(0).random(x.shape) < 0.3
-    x[on_edge] = np.resize(edges, x.shape)[on_edge].astype(x.dtype) if x.dtype.kind == "f" else x[on_edge]
+    if x.dtype.kind == "f":
+        exact = edges.astype(x.dtype)
+        close = np.concatenate([exact, *(np.nextafter(exact[[0, -1]], x.dtype.type(to)) for to in (-np.inf, np.inf))])
+        x[on_edge] = np.resize(close[::-1], x.shape)[on_edge]
     got, made = reduce_in_pieces("histogram", x, cuts, axis=axes, bins=bins, range=ends)
     listed = range(x.ndim) if axes is None else [a % x.ndim for a in (axes if isinstance(axes, list) else [axes])]
     left = [i for i in range(x.ndim) if i not in listed]
