@@ -180,12 +180,13 @@ def mismatch(declared: Declared, error: Mismatch, params: Params, report: Callab
 
 
 def _pointed(value: Value, given: Any, message: str) -> tuple[Location, str]:
-    """The place that a message about a text means, where it ends in `at character N` of it."""
+    """The place that a message about a text means, where it ends in `at character N` from its first letter."""
     place, pointing = value.location, AT_CHARACTER.fullmatch(message)
     start = inside(place, given) if isinstance(given, str) else place
     if pointing is None or not isinstance(given, str) or not start.text.startswith(given, start.column - 1):
         return place, message
-    return replace(start, column=start.column + int(pointing[2]) - 1), pointing[1]
+    blanks = len(given) - len(given.lstrip())
+    return replace(start, column=start.column + blanks + int(pointing[2]) - 1), pointing[1]
 
 
 def connect(bound: Bound, flow: Declaration, params: Params, faults: Faults) -> tuple[str, ...] | None:
