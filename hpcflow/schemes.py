@@ -18,10 +18,11 @@ from hpcflow.errors import Mismatch
 
 SCHEMES = ("file", "http", "https", "s3", "gs", "az", "memory")
 CACHES = ("simplecache", "blockcache", "filecache")
-"""What may stand before one of them: `simplecache::s3://…`."""
+"""What fsspec puts before one of them, `simplecache::s3://…`, and hpcflow does not need."""
 GROUP = "hpcflow.schemes"
 """Entry points of this group add the schemes that they are called."""
 _HINT = f"a package may add a scheme by the entry point `{GROUP}`; a flow may not"
+_ALONE = "write the URL alone: photos and flat files are kept in hpcflow's own cache"
 _NAME = re.compile(r"\s*([A-Za-z][\w+.-]*)\s*")
 _LINK = re.compile(r"\s*([\w+-]+)\s*(:.*)?", re.DOTALL)
 _ADDRESS = re.compile(r"\[[0-9A-Fa-f:.%]*\]")
@@ -30,7 +31,7 @@ _ADDRESS = re.compile(r"\[[0-9A-Fa-f:.%]*\]")
 
 @cache
 def _listed() -> frozenset[str]:
-    return frozenset((*SCHEMES, *CACHES, *(point.name for point in entry_points(group=GROUP))))
+    return frozenset((*SCHEMES, *(point.name for point in entry_points(group=GROUP))))
 
 
 def unlisted(value: Any) -> Iterator[tuple[tuple[str | int, ...], Mismatch]]:
@@ -81,10 +82,8 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _refused(name: str) -> Mismatch:
     schemes = ", ".join(f"`{one}`" for one in SCHEMES)
-    caches = ", ".join(f"`{one}::`" for one in CACHES)
-    return Mismatch(
-        f"expected a URL of {schemes}, or a cache of one ({caches}); found `{name[:40]}`", parameter="path", hint=_HINT
-    )
+    hint = _ALONE if name.lower() in CACHES else _HINT
+    return Mismatch(f"expected a URL of {schemes}; found `{name[:40]}`", parameter="path", hint=hint)
 
 
 def localised(value: Any) -> Any:

@@ -26,13 +26,8 @@ _judged = ContextVar("judged", default=True)
 
 
 def guarded(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with which fsspec asks web servers through such a client, behind its caches too."""
-    if scheme(url) in WEB:
-        return {**options, "get_client": client_for(url)}
-    if str(options.get("target_protocol")).lower() in WEB:  # `simplecache://http://…`
-        target = {**(options.get("target_options") or {}), "get_client": client_for(url.partition("://")[2])}
-        return {**options, "target_options": target}
-    return dict(options)
+    """The options with which fsspec asks web servers through such a client."""
+    return {**options, "get_client": client_for(url)} if scheme(url) in WEB else dict(options)
 
 
 def client_for(home: str) -> Callable[..., Awaitable[aiohttp.ClientSession]]:

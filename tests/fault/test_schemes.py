@@ -35,12 +35,17 @@ URLS = [
     "zip://x::http://HOST/x.zip",
     "tar://x::http://HOST/x.tar",
     "simplecache::data:,x",
+    "simplecache::http://HOST/x",
+    "filecache::http://HOST/x",
+    "FileCache://http://HOST/x",
+    "blockcache::s3://bucket/x",
     "c://x",
     *(f"{one}://HOST/x" for one in ("sftp", "ssh", "smb", "ftp", "jupyter", "libarchive", "local", "generic", "hf")),
 ]
 OPTIONS = [
     "{target_protocol: dask}",
     "{protocol: dask}",
+    "{target_protocol: http, url: 'filecache::dask://HOST'}",
     "{Target_Protocol: DASK}",
     "{fo: 'dask://HOST/x'}",
     "{simplecache: {target_protocol: dask, target_options: {client: HOST}}}",
@@ -119,12 +124,22 @@ def test_a_package_adds_a_scheme_and_a_flow_does_not(monkeypatch):
     monkeypatch.setattr(schemes, "entry_points", lambda group: [Point] if group == "hpcflow.schemes" else [])
     schemes._listed.cache_clear()
     try:
-        schemes.expect_listed("simplecache::sftp://host/x")
+        schemes.expect_listed("sftp://host/x")
         with pytest.raises(Mismatch, match="found `smb`"):
             schemes.expect_listed("smb://host/x")
     finally:
         monkeypatch.undo()
         schemes._listed.cache_clear()
+
+
+@pytest.mark.parametrize("url", ["{}::http://127.0.0.1:1/x", "{}://http://127.0.0.1:1/x"])
+@pytest.mark.parametrize("cache", schemes.CACHES)
+def test_a_cache_before_a_url_is_refused_with_what_to_write(cache, url):
+    with pytest.raises(FlowError) as caught:
+        loads(FLOW.format(source=f"{{from: zarr, path: '{url.format(cache)}'}}", sink=SINK))
+    (fault,) = caught.value.faults
+    assert fault.message.endswith(f"; found `{cache}`")
+    assert fault.hint.startswith("write the URL alone")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +149,6 @@ def test_a_package_adds_a_scheme_and_a_flow_does_not(monkeypatch):
         "https://example.org/a::b.jpg",
         "https://example.org/?u=dask://x",
         "s3://bucket/x",
-        "simplecache::/data/x.zarr",
         "data/x:y.npy",
         "::2",
         "1::2",

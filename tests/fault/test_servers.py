@@ -193,18 +193,3 @@ def test_weights_are_led_to_no_private_address(server, tmp_path, monkeypatch):
         with pytest.raises(RunError, match="leads to a private address"):
             _weights.pinned(server.url("w"), "a" * 64)
         assert hidden.heads == []
-
-
-def test_caches_of_web_servers_are_guarded_too(server, tmp_path):
-    with serving() as hidden:
-        hidden.answers = {"x": TAKEN["good"]}
-        server.answers = {"x": lambda: [b"HTTP/1.1 302 F\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n" % place]}
-        options = {"target_protocol": "http", "cache_storage": str(tmp_path / "kept")}
-        for port, reached in ((server.port, True), (hidden.port, False)):
-            place = f"http://127.0.0.1:{port}/good".encode()
-            server.answers["good"] = TAKEN["good"]
-            url = f"simplecache://http://127.0.0.1:{server.port}/x"
-            given = {"cache": str(tmp_path / f"cache{port}"), "retries": 0, "storage_options": options}
-            done = fetch([url], tmp_path / f"out{port}", **given)
-            assert done.ok == reached, done.failures
-        assert hidden.heads == []
