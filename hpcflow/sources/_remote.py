@@ -15,7 +15,7 @@ from hpcflow.ingest.failures import Failure
 from hpcflow.ingest.items import Item
 from hpcflow.ingest.lists import expand, is_list, is_pattern, read_list
 from hpcflow.ingest.settings import Settings, settings_of
-from hpcflow.ingest.urls import WEB, is_url, scheme, shown
+from hpcflow.ingest.urls import LONGEST_PATH, WEB, is_url, scheme, shown
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array
 from hpcflow.regions import Region, Shape
@@ -237,9 +237,14 @@ def listed(path: str, how: Fetching, keep: Callable[[str], bool]) -> list[Item]:
     if not is_url(path):
         here = Path(path).parent
         items = list(read_list(path))
-        return [one if is_url(one.url) else Item(str(here / one.url), one.label, one.sha256) for one in items]
+        return [one if is_url(one.url) else Item(_beside(here, one.url), one.label, one.sha256) for one in items]
     if is_pattern(path) or (scheme(path) not in WEB and not is_list(path) and not keep(path)):
         return [Item(url) for url in expand(path, how.settings.options, keep)]
     if is_list(path):
         return list(read_list(str(there(path, how)), elsewhere=path))
     return [Item(path)]
+
+
+def _beside(folder: Path, line: str) -> str:
+    """The path that a line of a list stands for; what is too long for one is cut, for it leads nowhere."""
+    return str(folder / line) if len(line) <= LONGEST_PATH else shown(line)

@@ -206,4 +206,6 @@ def test_what_is_no_file_is_a_bad_item(tmp_path, monkeypatch):
     assert result.exit_code == 3, result.output
     rows = Path("m.csv").read_text().splitlines()
     assert len(rows) == len(lines) + 1
+    told = [*rows, *result.output.splitlines(), *Path("runs/f/report.json").read_text().splitlines()]
+    assert max(map(len, told)) < 1000
     assert [row.endswith(",") for row in rows[1:]] == [False, *[True] * 8, False]
