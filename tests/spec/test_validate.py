@@ -77,6 +77,8 @@ def test_items_carry_the_name_of_their_source(tmp_path):
 
 @pytest.mark.parametrize("path", FLOWS, ids=lambda path: path.stem)
 def test_flows_that_ship(path, monkeypatch):
+    if "infer" in Path(path).read_text():
+        pytest.importorskip("torch")
     monkeypatch.chdir(ROOT)
     flow = load(path, missing_ok=True)
     assert all("expected a file or folder at" in fault.message for fault in flow.warnings)
