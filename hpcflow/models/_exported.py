@@ -67,8 +67,8 @@ KNOWN = frozenset(_FIELDS.split())
 """The keys of `torch._export.serde.schema` that a program may use."""
 UNUSED = frozenset({"metadata", "guards_code", "module_call_graph", "treespec_namedtuple_fields"})
 """What torch would make code or objects of, and what running the program does not need."""
-NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-PATH = re.compile(r"(?!__)\w+(\.(?!__)\w+)*", re.ASCII)
+NAME = re.compile(r"([A-Za-z_]\w*)?", re.ASCII)  # none for a result that nothing reads
+PATH = re.compile(r"(?!__)[\w-]+(\.(?!__)[\w-]+)*", re.ASCII)
 NUMBER, PLAIN = re.compile("-?Infinity|NaN"), re.compile(r'[^"\\\x00-\x1f]*')
 TEXTS = {
     **dict.fromkeys(("parameter_name", "buffer_name", "tensor_constant_name"), PATH),

@@ -13,6 +13,7 @@ TIMM = "resnet18 convnext_atto vit_tiny_patch16_224 mobilenetv4_conv_small effic
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize(
     "name", [f"torchvision {n}" for n in TORCHVISION.split()] + [f"timm {n}" for n in TIMM.split()]
 )
