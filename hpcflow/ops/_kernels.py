@@ -54,8 +54,12 @@ Kernel = Annotated[
 """An array written out: numbers in lists, nested once for each axis."""
 SHAPES = {"square": 2, "cube": 3, "disk": 2, "ball": 3, "diamond": 2, "octahedron": 3}
 """Named footprints, and how many axes each has."""
+Named = Annotated[
+    dict[Literal["square", "cube", "disk", "ball", "diamond", "octahedron"], PositiveInt],
+    Field(min_length=1, max_length=1),
+]
 Footprint = Annotated[
-    Kernel | dict[Literal["square", "cube", "disk", "ball", "diamond", "octahedron"], PositiveInt],
+    Kernel | Named,
     Field(
         description="The window's shape: 1 for each element that belongs to it, in lists nested once for each of "
         "`axes` in increasing order; or by name as scikit-image's, `{disk: 2}` and so `ball`, `diamond` and "

@@ -148,7 +148,9 @@ class Reader:
         condition, then, other = args
         self.read(condition, facts)
         known = [self.read(then, facts | _facts(condition)), self.read(other, facts | _facts(condition, no=True))]
-        made = _any(np.ones(1, np.result_type(*(one.sample for one in known))))
+        # From 2.5 on NumPy refuses a number that does not fit; its kind alone decides.
+        kinds = [type(one.sample)(0) if isinstance(one.sample, int) else one.sample for one in known]
+        made = _any(np.ones(1, np.result_type(*kinds)))
         numbers = [one.low for one in known if one.low is not None and not isinstance(one.sample, np.ndarray)]
         if made.low is not None and numbers and len(numbers) < len(known):
             # NumPy takes a number for one of the other's dtype, whether it fits or not.
