@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from hpcflow.files import own_file, private_cache
+from hpcflow.files import OWN, own_file, private_cache
 
 
 def kept(kind: str, name: str, make: Callable[[Path], None]) -> Path:
@@ -29,5 +29,6 @@ def kept(kind: str, name: str, make: Callable[[Path], None]) -> Path:
             with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
                 made = Path(scratch, name)
                 make(made)
+                made.chmod(OWN)
                 made.replace(path)
     return path
