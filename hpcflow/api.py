@@ -306,6 +306,11 @@ def verify(
     found = examine(output)
     if found.sound or not repair:
         return found
+    if not found.own:
+        raise RunError(
+            f"expected a manifest of your own beside `{found.output}`, found one of somebody else\n"
+            "  hint: whoever has run its flow can repair it; nobody else's flow is run unread"
+        )
     place = str(found.manifest["path"])
     if os.path.realpath(place) != os.path.realpath(found.output):
         raise RunError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hpcflow.digests import digest_file
 from hpcflow.errors import Mismatch, RunError
 from hpcflow.execute.manifest import VERSION, regions, target_at
 from hpcflow.execute.receipts import read_file
+from hpcflow.files import regular_file
 from hpcflow.meta import Target
 from hpcflow.regions import Region, grid, unravel
 from hpcflow.spec.outputs import copy_of, manifest_of, parse
@@ -44,6 +46,8 @@ class Verdict:
     repaired: tuple[Damage, ...] = ()
     """What was damaged, and is not any more."""
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    own: bool = False
+    """Whether that is a file of the user's own; what anybody else's says is compared, never carried out."""
 
     @property
     def sound(self) -> bool:
@@ -89,7 +93,7 @@ def examine(output: str | os.PathLike[str]) -> Verdict:
     """
     path = Path(output).absolute()
     damage: list[Damage] = []
-    body = _body(path, damage)
+    body, own = _body(path, damage)
     blocks = 0
     if "array" in body:
         target = target_at(body, str(path))
@@ -100,13 +104,13 @@ def examine(output: str | os.PathLike[str]) -> Verdict:
         damage += _receipts(body)
     elif not path.exists() or digest_file(str(path)) != body["files"][""]:
         damage.append(Damage(str(path), "missing" if not path.exists() else "content"))
-    return Verdict(str(path), body["run_dir"], blocks, tuple(damage), manifest=body)
+    return Verdict(str(path), body["run_dir"], blocks, tuple(damage), manifest=body, own=own)
 
 
-def _body(path: Path, damage: list[Damage]) -> dict[str, Any]:
-    """The manifest of an output; where it is damaged, the copy that the run's folder holds."""
+def _body(path: Path, damage: list[Damage]) -> tuple[dict[str, Any], bool]:
+    """The manifest of an output, and whether it is the user's; where it is damaged, the copy in a run's folder."""
     own = manifest_of(path)
-    text = own.read_text(encoding="utf-8", errors="replace") if own.exists() else ""
+    text, ours = _read(own)
     body = parse(text)
     if body is not None and body.get("version") != VERSION:
         raise RunError(
@@ -114,19 +118,26 @@ def _body(path: Path, damage: list[Damage]) -> dict[str, Any]:
             "hpcflow has written it\n  hint: verify it with that one, or run the flow again"
         )
     if body is not None:
-        return body
+        return body, ours
     for run_dir in _run_dirs(text, path):
-        copy = copy_of(run_dir, path)
-        body = parse(copy.read_text(encoding="utf-8", errors="replace")) if copy.exists() else None
+        copied, ours = _read(copy_of(run_dir, path))
+        body = parse(copied) if ours else None
         if body is not None and body["path"] == str(path):
             damage.append(Damage(str(own), "manifest" if text else "manifest: missing"))
-            return body
+            return body, ours
     if text:
         raise RunError(f"`{own}` is damaged, and no run's folder has a copy\n  hint: run the flow again")
     raise Mismatch(
         f"expected an output that a run has completed, found no manifest `{own}`",
         hint="run its flow to the end; what is finished is not computed again" if path.exists() else "",
     )
+
+
+def _read(path: Path) -> tuple[str, bool]:
+    """What a file says, nothing where none can be read, and whether it is the user's own."""
+    with suppress(OSError), open(path, encoding="utf-8", errors="replace", opener=regular_file) as file:
+        return file.read(), os.fstat(file.fileno()).st_uid == os.geteuid()
+    return "", False
 
 
 def _run_dirs(text: str, path: Path) -> Iterator[Path]:
@@ -182,7 +193,7 @@ def _receipts(body: Mapping[str, Any]) -> Iterator[Damage]:
 def mend(found: Verdict) -> None:
     """Write the metadata of an array anew where it is damaged, so that its sound blocks are taken up."""
     path = Path(found.output)
-    body = _body(path, [])
+    body = found.manifest
     if "array" not in body or not path.exists():
         return
     names = set(body["files"])
