@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
-from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ from pydantic import AfterValidator
 from hpcflow.clusters._gpus import count, decide
 from hpcflow.clusters.base import Pool, cores
 from hpcflow.errors import FlowError, Location, Mismatch
+from hpcflow.files import regular_file
 from hpcflow.parameters import ParameterFault, ParameterFaults, PositiveInt, validate
 from hpcflow.sizes import parse_size
 from hpcflow.text.document import Table, parse, plain, read
@@ -67,7 +68,7 @@ class Profile:
 
 
 def profile(
-    chosen: str | PathLike[str] = "local",
+    chosen: str | os.PathLike[str] = "local",
     *,
     workers: int | None = None,
     threads: int | None = None,
@@ -127,9 +128,9 @@ def open_pool(chosen: str | Profile) -> AbstractContextManager[Pool]:
 
 
 def _find(name: str) -> dict[str, Any]:
-    for path in (Path("cluster") / f"{name}.yaml", Path(name)):
+    for path, opener in ((Path("cluster") / f"{name}.yaml", _unplanted), (Path(name), regular_file)):
         if path.is_file():
-            return _read(path)
+            return _read(path, opener)
     if name.replace("-", "_") in KINDS:
         return {"kind": name.replace("-", "_")}
     kinds = (kind.replace("_", "-") for kind in KINDS)
@@ -168,9 +169,21 @@ def profile_file(
     return {key: value for key, value in locals().items() if value is not None}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _unplanted(file: str) -> int:
+    """Open a profile that was found by name: in a folder where others can write, one of theirs may lie in wait."""
+    handle = regular_file(file)
+    if os.fstat(handle).st_uid in (os.geteuid(), 0, Path.cwd().stat().st_uid):
+        return handle
+    os.close(handle)
+    raise Mismatch(
+        "expected a profile of your own, found one of somebody else, who would decide what is started",
+        hint=f"if you trust it, name the file: `--cluster {file}`",
+    )
+
+
+def _read(path: Path, opener: Callable[[str], int]) -> dict[str, Any]:
     file, faults = str(path), Faults()
-    root = parse(read(file, "a profile", faults), file, faults)
+    root = parse(read(file, "a profile", faults, opener), file, faults)
     if not isinstance(root, Table) and not faults.wrong:
         faults.error(Location(file, 0, 1), "expected keys and values, `kind` among them, found none")
     faults.check()

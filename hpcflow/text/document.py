@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -80,8 +80,8 @@ class Table:
 Value = Leaf | Items | Table
 
 
-def read(file: str, what: str, faults: Faults) -> str:
-    """The text of a file that is to hold this: ``a flow``, ``a profile``.
+def read(file: str, what: str, faults: Faults, opener: Callable[[str], int] = regular_file) -> str:
+    """The text of a file that is to hold this: ``a flow``, ``a profile``; `opener` may refuse it by a `Mismatch`.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def read(file: str, what: str, faults: Faults) -> str:
     """
     text = None
     try:
-        with os.fdopen(regular_file(file), "rb") as opened:
+        with os.fdopen(opener(file), "rb") as opened:
             text = decode(opened.read(MOST_BYTES + 1), file, faults)
     except Mismatch as error:
         faults.error(Location(file, 0, 1), str(error), error.hint)
