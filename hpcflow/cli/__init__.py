@@ -25,6 +25,8 @@ def main() -> None:
     stopping.listen()
     # A worker is a `python -c`, which would import from the working folder first, whoever else writes there.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
+    # Else a `.numba_config.yaml` there says from where Numba unpickles what it has compiled; empty is its default.
+    os.environ.setdefault("NUMBA_CACHE_DIR", "")
     # What is cut short, a read that failed among others, would be listed there as the process ends.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     app(prog_name="hpcflow")

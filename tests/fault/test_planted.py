@@ -2,12 +2,15 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import hpcflow
-from hpcflow.errors import RunError
+from hpcflow.clusters.profiles import profile
+from hpcflow.errors import FlowError, Mismatch, RunError
 
 FLOW = """
 flow: edges
@@ -88,7 +91,74 @@ def test_what_a_run_keeps_is_its_owners_alone_and_outputs_are_as_the_umask_says(
 
 
 def test_a_folder_that_is_for_other_things_too_keeps_its_mode(flow, tmp_path):
-    tmp_path.chmod(0o755)
-    hpcflow.run(flow, cluster="synchronous", run_dir=".")
-    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
-    assert stat.S_IMODE((tmp_path / "run.json").stat().st_mode) == 0o600
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)
+    (shared / "notes.txt").write_text("of another kind")
+    hpcflow.run(flow, cluster="synchronous", run_dir=shared)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o755
+    assert stat.S_IMODE((shared / "run.json").stat().st_mode) == 0o600
+
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+STRANGER = 12345
+
+
+@ROOT_ONLY
+def test_a_manifest_of_somebody_else_is_compared_and_never_carried_out(flow, tmp_path):
+    """It names a flow, a profile and a folder: a repair would start whatever those say."""
+    hpcflow.run(flow, cluster="synchronous")
+    output = tmp_path / "out" / "total.json"
+    manifest = tmp_path / "out" / ".total.json.manifest.json"
+    output.write_text("1")
+    os.chown(manifest, STRANGER, STRANGER)
+    assert not hpcflow.verify(output).sound
+    with pytest.raises(RunError, match="manifest of your own"):
+        hpcflow.verify(output, repair=True)
+    assert output.read_text() == "1"
+
+    # Nor is a copy believed that stands where a run's folder may be.
+    (copy,) = (tmp_path / "runs" / "edges" / "manifests").glob("total.json-*")
+    planted = tmp_path / "runs" / "a" / "manifests" / copy.name
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(manifest.read_bytes())
+    os.chown(planted, STRANGER, STRANGER)
+    manifest.unlink()
+    assert hpcflow.verify(output, repair=True).sound  # by the copy that is the user's own
+    assert output.read_text() != "1"
+
+
+def test_a_pipe_where_a_manifest_should_be_is_not_waited_for(flow, tmp_path):
+    (tmp_path / "out" / "plain.npy").write_bytes(b"x")
+    os.mkfifo(tmp_path / "out" / ".plain.npy.manifest.json")
+    with pytest.raises(Mismatch, match="named pipe"):
+        hpcflow.verify("out/plain.npy")
+
+
+@ROOT_ONLY
+def test_a_profile_that_somebody_else_has_put_under_a_name_is_not_started(flow, tmp_path):
+    planted = tmp_path / "cluster" / "local.yaml"
+    planted.parent.mkdir()
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w').close()\n")
+    planted.write_text(f"kind: local\nworkers: 1\noptions: {{preload: [{tmp_path / 'evil.py'}]}}\n")
+    os.chown(planted, STRANGER, STRANGER)
+    with pytest.raises(FlowError, match="profile of your own"):
+        hpcflow.run(flow)
+    assert not (tmp_path / "canary").exists()
+    assert profile("cluster/local.yaml").workers == 1  # its path says that it is meant
+    os.chown(tmp_path, STRANGER, STRANGER)
+    assert profile("local").workers == 1  # in a folder that is theirs, so is all that is found there
+
+
+def test_the_working_folder_does_not_say_from_where_compiled_code_is_unpickled(tmp_path):
+    (tmp_path / ".numba_config.yaml").write_text(f"cache_dir: {tmp_path}\n")
+    script = (
+        "import contextlib, sys; from hpcflow.cli import main; sys.argv = ['hpcflow', '--version']\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "import numba; print(repr(numba.config.CACHE_DIR))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines()[-1] == "''"
