@@ -80,11 +80,14 @@ def block_region(index: Sequence[int], shape: Sequence[int], block: Sequence[int
 
 def tiles(region: Region, tile: Sequence[int]) -> Iterator[Region]:
     """Cut a region into tiles, in C order; together they cover it exactly once. An empty one is one tile."""
-    axes = [
-        [(a, min(a + t, stop)) for a in range(start, stop, t)] or [(start, stop)]
-        for (start, stop), t in zip(region, tile, strict=True)
-    ]
-    yield from product(*axes)
+    if not region:
+        yield ()
+        return
+    (start, stop), *others = region
+    # One after the other: of a very large region the first may be all that is asked for.
+    for a in range(start, max(stop, start + 1), max(tile[0], 1)):
+        for rest in tiles(tuple(others), tile[1:]):
+            yield ((a, min(a + tile[0], stop)), *rest)
 
 
 def pieces(shape: Sequence[int], most: int) -> Iterator[Region]:

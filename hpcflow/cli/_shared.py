@@ -88,17 +88,23 @@ def parse_params(given: list[str] | None) -> dict[str, Any]:
     return params
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """Print what may name files and repeat what servers say: nothing of it acts on a terminal, or is no text."""
+    shown = "".join(one if one.isprintable() or one in "\n\t" else "\N{REPLACEMENT CHARACTER}" for one in text)
+    typer.echo(shown, err=err)
+
+
 def warn(warnings: tuple[Fault, ...]) -> None:
     from hpcflow.secrets import redact  # noqa: PLC0415
 
     for fault in warnings:
-        typer.echo(redact(str(fault)), err=True)
+        echo(redact(str(fault)), err=True)
 
 
 def print_json(document: Any) -> None:
     from hpcflow.secrets import redacted  # noqa: PLC0415
 
-    typer.echo(json.dumps(redacted(document), indent=2, ensure_ascii=False))
+    echo(json.dumps(redacted(document), indent=2, ensure_ascii=False))
 
 
 @contextmanager
@@ -113,7 +119,7 @@ def errors(*, debug: bool, as_json: bool = False) -> Iterator[None]:
             raise
         from hpcflow.secrets import redact  # noqa: PLC0415
 
-        typer.echo(redact(_message(error)), err=True)
+        echo(redact(_message(error)), err=True)
         if as_json:
             print_json(_error_json(error))
         raise typer.Exit(_code(error)) from None

@@ -16,6 +16,7 @@ from hpcflow.cli._shared import (
     Params,
     TrustModels,
     app,
+    echo,
     errors,
     fault_json,
     parse_params,
@@ -51,9 +52,9 @@ def check(
         else:
             for flow, one in found.items():
                 for fault in one:
-                    typer.echo(str(fault), err=True)
+                    echo(str(fault), err=True)
                 if not any(fault.severity == "error" for fault in one):
-                    typer.echo(f"{flow}: valid")
+                    echo(f"{flow}: valid")
         raise typer.Exit(WRONG if _wrong(found) else 0)
 
 

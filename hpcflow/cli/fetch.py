@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hpcflow.cli._shared import Debug, Directory, Json, MaxBad, Quiet, app, errors, option, print_json, work_in
+from hpcflow.cli._shared import Debug, Directory, Json, MaxBad, Quiet, app, echo, errors, option, print_json, work_in
 from hpcflow.errors import Mismatch
 from hpcflow.sizes import parse_share, parse_size
 
@@ -66,9 +66,9 @@ def fetch(
         if as_json:
             print_json(done.to_json())
         else:
-            typer.echo(done.manifest)
+            echo(done.manifest)
         if not quiet:
-            typer.echo(fetched(done.to_json()), err=True)
+            echo(fetched(done.to_json()), err=True)
         raise typer.Exit(done.exit_code)
 
 

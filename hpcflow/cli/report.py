@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hpcflow.cli._shared import Debug, Directory, Json, app, errors, print_json, work_in
+from hpcflow.cli._shared import Debug, Directory, Json, app, echo, errors, print_json, work_in
 from hpcflow.errors import Mismatch
 from hpcflow.files import regular_file
 
@@ -38,7 +38,7 @@ def report(
         if as_json:
             print_json(found)
         else:
-            typer.echo(text)
+            echo(text)
 
 
 def _page(run_dir: Path, found: Any) -> str:

@@ -24,6 +24,7 @@ from hpcflow.cli._shared import (
     TrustModels,
     Workers,
     app,
+    echo,
     errors,
     option,
     parse_params,
@@ -96,9 +97,9 @@ def run(
             print_json(report.to_json())
         else:
             for text in report.printed:
-                typer.echo(text)
+                echo(text)
         if not quiet:
-            typer.echo(summary(report.to_json(), str(_report_path(run_dir, report.flow))), err=True)
+            echo(summary(report.to_json(), str(_report_path(run_dir, report.flow))), err=True)
         raise typer.Exit(report.exit_code)
 
 

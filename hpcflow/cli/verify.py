@@ -14,6 +14,7 @@ from hpcflow.cli._shared import (
     Params,
     TrustModels,
     app,
+    echo,
     errors,
     parse_params,
     print_json,
@@ -41,5 +42,5 @@ def verify(
         if as_json:
             print_json(found.to_json())
         else:
-            typer.echo(str(found))
+            echo(str(found))
         raise typer.Exit(0 if found.sound else FAILED)

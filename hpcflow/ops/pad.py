@@ -44,9 +44,8 @@ def padded(meta: Meta, *, pad_width: Any, mode: str, constant_values: float) -> 
     return replace(meta, shape=tuple(n + a + b for n, (a, b) in zip(meta.shape, each, strict=True)))
 
 
-def folded(interval: Interval, before: int, extent: int, mode: str) -> Any:
-    """The elements of one axis that an interval of the padded array shows; outside of it for `constant`."""
-    at = np.arange(*interval) - before
+def folded(at: Any, extent: int, mode: str) -> Any:
+    """The elements of one axis that stand at positions from its start on; outside of it for `constant`."""
     if mode == "edge":
         return np.clip(at, 0, extent - 1)
     if mode == "wrap":
@@ -58,12 +57,22 @@ def folded(interval: Interval, before: int, extent: int, mode: str) -> Any:
     return np.where(at < extent, at, period - at - (mode == "symmetric"))
 
 
+def _ends(start: int, stop: int, extent: int, mode: str) -> Any:
+    """Positions of an interval among which are those of the first and the last element that it shows."""
+    periods = {"wrap": extent, "symmetric": 2 * extent, "reflect": max(2 * extent - 2, 1)}
+    period = periods.get(
+        mode, max(stop - start, extent) + abs(start)
+    )  # else longer than the interval: none comes again
+    turns = [start + (turn - start) % period for turn in (0, extent - 1)] if period else []
+    return np.array([one for one in (start, *turns, stop - 1) if start <= one < stop], np.intp)
+
+
 def shown(out: Region, metas: Sequence[Meta], *, pad_width: Any, mode: str) -> Reach:
     """What of the input the region shows; the input is not needed where that is nothing."""
     (meta,) = metas
     need: list[Interval] = []
-    for one, (before, _), n in zip(out, widths(meta, pad_width), meta.shape, strict=True):
-        at = folded(one, before, n, mode)
+    for (start, stop), (before, _), n in zip(out, widths(meta, pad_width), meta.shape, strict=True):
+        at = folded(_ends(start - before, stop - before, n, mode), n, mode)
         at = at[(at >= 0) & (at < n)]
         if not at.size:
             return Reach(out, (None,))
@@ -77,7 +86,7 @@ def _stretches(reach: Reach, meta: Meta, pad_width: Any, mode: str) -> Iterator[
     for one, (before, _), (start, _), n in zip(
         reach.made, widths(meta, pad_width), need or (), meta.shape, strict=True
     ):
-        at = folded(one, before, n, mode)
+        at = folded(np.arange(*one) - before, n, mode)
         there = np.flatnonzero((at >= 0) & (at < n))
         place, at = slice(int(there[0]), int(there[-1]) + 1), at[there] - start
         yield place, slice(int(at[0]), int(at[-1]) + 1) if (np.diff(at) == 1).all() else at

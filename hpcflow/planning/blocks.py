@@ -197,6 +197,10 @@ def _candidates(stage: Stage) -> Iterator[Shape]:
     if any(op.whole is not None or op.reaches is not None for op in stage.program.ops.values()):
         # However large: of what must see all of its input, each of several blocks would make all.
         yield stage.domain
+    if not prod(stage.domain) and not stage.reduces:
+        # Nothing to cut, however long it is along its other axes.
+        yield stage.domain
+        return
     metas = stage.program.metas
     per_index = max(prod(metas[n].shape[len(grain) :]) * metas[n].dtype.itemsize for n in stage.ends)
     # What is dear to make (a photo's label) is shared out one by one, however few bytes it has.
@@ -250,7 +254,8 @@ def _cube(domain: Shape, grain: Shape, limit: int) -> Shape:
 
 def tile_shape(stage: Stage, block: Shape) -> Shape:
     """A tile of the block whose arrays stay in cache, as long as its halo stays small beside it."""
-    if stage.device != "cpu" or not all(stage.program.ops[step.name].tile for step in stage.program.steps):
+    untiled = not all(stage.program.ops[step.name].tile for step in stage.program.steps)
+    if stage.device != "cpu" or untiled or not prod(stage.domain):
         return block
     # One loop has no arrays in between: longer tiles stay in the shared cache and cost less Python.
     ops = [stage.program.ops[step.name] for step in stage.program.steps]

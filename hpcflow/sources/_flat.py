@@ -34,6 +34,11 @@ def named(shape: Sequence[int], dtype: Any, dims: Sequence[str | None] | None) -
     names = [name for name in dims or () if name is not None]
     if dims is not None and len(dims) != len(shape):
         raise Mismatch(f"expected {len(shape)} dims for shape {tuple(shape)}, found {len(dims)}", parameter="dims")
+    if any(not name.isprintable() for name in names):
+        raise Mismatch(
+            f"expected names of axes without control characters, found {', '.join(map(ascii, names))}",
+            parameter="dims",
+        )
     if len(set(names)) < len(names) or "" in names:
         raise Mismatch(f"expected a different name for each axis, found {show(list(dims or ()))}", parameter="dims")
     return Meta(tuple(shape), np.dtype(dtype).newbyteorder("="), tuple(dims or ()))

@@ -216,6 +216,8 @@ def zarr(
     array = _open(path, component, options)
     document = _document(array)
     numbers(array.dtype, "path")
+    if 0 in array.chunks and 0 not in array.shape:
+        raise Mismatch(f"expected chunks that hold something, found chunks of {tuple(array.chunks)}", parameter="path")
     attributes = dict(array.attrs)
     packed = packing(array.dtype, _filled(array, attributes)) if decode else None
     return ZarrSource(

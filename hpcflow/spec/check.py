@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from glob import iglob
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,16 @@ from hpcflow.meta import ArraySink, DocumentSink, Meta
 from hpcflow.operation import call
 from hpcflow.parameters import resolve_axes
 from hpcflow.secrets import references, reveal
+from hpcflow.sizes import show_size
 from hpcflow.spec.bind import Bound, mismatch
 from hpcflow.spec.flow import Node, Sink
 from hpcflow.spec.params import Params
 from hpcflow.text.faults import Faults
+
+MOST_AXES = 64
+"""What NumPy allows."""
+MOST_BYTES = 2**60
+"""Of one array: a few bits less than its indices have, so that arithmetic on them does not overflow."""
 
 
 @dataclass
@@ -79,6 +86,7 @@ class Checked:
             meta = source.meta
             if meta.items is not None:
                 meta = replace(meta, items=bound.declared.name)
+            _expect_possible(meta)
             self.nodes[bound.declared.name] = replace(_node(bound, bound.params), source=source, meta=meta)
 
     def _remote(self, bound: Bound) -> bool:
@@ -117,6 +125,7 @@ class Checked:
             op = registry.get_op(bound.declared.use)
             params |= call(op.settle, (), params) if op.settle is not None else {}
             meta = op.meta(metas, params)
+            _expect_possible(meta)
             self.nodes[name] = replace(_node(bound, params), meta=meta)
             for doubt in op.doubtful(metas, params):
                 mismatch(bound.declared, doubt, self.params, self.faults.warning)
@@ -153,6 +162,15 @@ class Checked:
                 made.target(metas[0])
         elif metas is not None:
             made.views(metas)
+
+
+def _expect_possible(meta: Meta) -> None:
+    """Refuse an array that no library here can index; raises `Mismatch`."""
+    if meta.ndim > MOST_AXES:
+        raise Mismatch(f"expected an array of at most {MOST_AXES} axes, found {meta.ndim}")
+    # An axis without elements beside it does not make another one shorter.
+    if prod(max(n, 1) for n in meta.shape) * meta.dtype.itemsize > MOST_BYTES:
+        raise Mismatch(f"expected an array of at most {show_size(MOST_BYTES)}, found {meta}")
 
 
 def _node(bound: Bound, params: Mapping[str, Any]) -> Node:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -63,11 +64,12 @@ def flow_of(output: str, run_dir: Path) -> str | None:
 
 
 def _holds_data(path: str) -> bool:
-    """Whether something stands there that is neither an empty folder nor an empty file."""
+    """Whether something stands there that is neither an empty folder nor an empty file: a device, too."""
     if os.path.isdir(path):  # noqa: PTH112  (asked for every output)
         with os.scandir(path) as entries:
             return any(entries)
-    return os.path.lexists(path) and (os.path.islink(path) or os.path.getsize(path) > 0)  # noqa: PTH114, PTH202
+    # Of a link the path itself, whatever it leads to; a pipe or a device is empty, and no file.
+    return os.path.lexists(path) and not (stat.S_ISREG((there := os.lstat(path)).st_mode) and not there.st_size)
 
 
 def check_outputs(

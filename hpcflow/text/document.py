@@ -343,6 +343,9 @@ class _Builder:
             except ValueError as error:
                 self.faults.error(here, str(error))
                 broken = True
+        elif unwanted := UNWANTED.search(event.value):  # written as an escape, which no look at the lines finds
+            self.faults.error(here, f"expected no control characters, found U+{ord(unwanted[0]):04X}")
+            broken = True
         leaf = Leaf(value, here, plain=unquoted, broken=broken)
         if self.stack and self.stack[-1].wants_key:
             self.key(leaf)
