@@ -252,6 +252,8 @@ def broadcast(metas: Sequence[Meta], dtype: Any) -> Meta:
 
 def _aligned(out: Region, made: Meta, meta: Meta) -> Region:
     """The region of an input that broadcasts against `out`."""
+    if meta.shape == made.shape:
+        return out
     trailing = out[len(out) - meta.ndim :]
     full = made.shape[made.ndim - meta.ndim :]
     return tuple((0, 1) if n == 1 and m != 1 else one for one, n, m in zip(trailing, meta.shape, full, strict=True))

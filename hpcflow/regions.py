@@ -50,6 +50,8 @@ def clip(region: Region, shape: Sequence[int]) -> Region:
 
 def hull(first: Region, second: Region) -> Region:
     """The smallest region that holds both."""
+    if first == second:
+        return first
     return tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(first, second, strict=True))
 
 

@@ -202,7 +202,7 @@ def _type_hint(text: str) -> str:
     return ""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def compiled(text: str) -> Compiled:
     """Read an expression.
 

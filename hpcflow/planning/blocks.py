@@ -50,6 +50,9 @@ Fixed, not asked of the machine: tiles decide in what order a sum is added up, a
 on elsewhere must find the same bits.
 """
 
+CHOSEN = ("block", "tile", "task_memory", "device", "device_memory", "shared", "compiled")
+"""The fields of a stage that `shaped` fills in."""
+
 
 def shaped(
     stage: Stage, budget: int, asked: Shape | None = None, slots: int = 1, gpu: Gpu | None = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from hpcflow.meta import ItemSource, Target
-from hpcflow.planning.blocks import cost, reading, shaped, stage_reading
+from hpcflow.planning.alike import likeness
+from hpcflow.planning.blocks import CHOSEN, cost, reading, shaped, stage_reading
 from hpcflow.planning.device import Gpu
 from hpcflow.planning.memory import middle
 from hpcflow.planning.stages import Stage, Write, merged, meta_of, stages
@@ -43,7 +45,7 @@ class Draft:
 
     def stages(self) -> list[Stage]:
         """Its stages, each with its blocks; without them where not even the smallest fits."""
-        return _named(self._grouped(stages(self.flow, self.writes, self.extra, self.stored)))
+        return _named(self._grouped(stages(self.flow, self.writes, self.extra, self.stored), {}))
 
     def cut_where_it_pays(self) -> tuple[Draft, list[Stage]]:
         """Store a node on disk wherever two passes cost clearly less than one, or where one does not fit.
@@ -90,20 +92,20 @@ class Draft:
         target = next(written, own)
         return replace(self, stored={**self.stored, name: target})
 
-    def _grouped(self, ends: Sequence[Stage]) -> list[Stage]:
+    def _grouped(self, ends: Sequence[Stage], seen: dict[Hashable, Stage | None]) -> list[Stage]:
         """Join stages wherever one task for both costs no more than one for each.
 
         Halves first: where all of many ends come out of one task, each is looked at a few times, not once for every
-        other one.
+        other one. Halves that are alike are `seen` before.
         """
         if len(ends) <= 1:
-            return [self._shaped(end) or end for end in ends]
+            return [self._shaped(end, seen) or end for end in ends]
         half = len(ends) // 2
-        chosen, others = self._grouped(ends[:half]), self._grouped(ends[half:])
+        chosen, others = self._grouped(ends[:half], seen), self._grouped(ends[half:], seen)
         for end in others:
-            near = [(i, both) for i, other in enumerate(chosen) if (both := merged(other, end)) is not None]
-            for i, both in near[:TRIED]:
-                together = self._shaped(both)
+            near = ((i, both) for i, other in enumerate(chosen) if (both := merged(other, end)) is not None)
+            for i, both in islice(near, TRIED):
+                together = self._shaped(both, seen)
                 if together is None or not _fits(end):
                     continue
                 if cost(together, together.block) <= cost(chosen[i], chosen[i].block) + cost(end, end.block):
@@ -113,8 +115,12 @@ class Draft:
                 chosen.append(end)
         return chosen
 
-    def _shaped(self, stage: Stage) -> Stage | None:
-        return shaped(stage, self.room, self.flow.block, self.slots, self.gpu)
+    def _shaped(self, stage: Stage, seen: dict[Hashable, Stage | None]) -> Stage | None:
+        key = likeness(stage)
+        if key not in seen:
+            seen[key] = shaped(stage, self.room, self.flow.block, self.slots, self.gpu)
+        found = seen[key]
+        return None if found is None else replace(stage, **{name: getattr(found, name) for name in CHOSEN})
 
 
 def _before_meetings(stage: Stage) -> Iterator[str]:

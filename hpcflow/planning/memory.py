@@ -100,14 +100,16 @@ def step_rows(program: Program, bounds: Bounds, wanted: Mapping[str, Region], in
     steps = [step for step in program.steps if step.name in bounds.reaches]
     last = {name: i for i, step in enumerate(steps) for name in step.of}
     held = {name: nbytes[name] for name in program.inputs if name in nbytes}
+    total = sum(held.values())
     rows = []
     for i, step in enumerate(steps):
-        others = sum(size for name, size in held.items() if name not in step.of)
         given = sum(held[name] for name in set(step.of) if name in held)
-        rows.append(Held(step.name, given, nbytes[step.name], _scratch(program, step, bounds), others))
+        rows.append(Held(step.name, given, nbytes[step.name], _scratch(program, step, bounds), total - given))
         held[step.name] = nbytes[step.name]
-        for name in [n for n in held if last.get(n, i + 1) <= i and n not in wanted]:
-            del held[name]
+        total += nbytes[step.name]
+        for name in set(step.of):
+            if last[name] <= i and name not in wanted:
+                total -= held.pop(name, 0)
     return rows
 
 
@@ -211,8 +213,9 @@ def _reductions(stage: Stage, inner: Bounds, part: Mapping[str, Region]) -> Iter
     ends = {name: size_of(inner.regions[name]) * metas[name].dtype.itemsize for name in stage.ends}
     inputs = _inputs(stage, inner)
     ends |= {name: inputs[name] for name in ends if name in inputs}
+    total = sum(ends.values())
     for reduce in stage.reduces:
-        others = sum(size for name, size in ends.items() if name != reduce.of)
+        others = total - ends[reduce.of]
         result = partial_bytes(reduce, part[reduce.of])
         yield Held(reduce.node, ends[reduce.of], result, reduction_scratch(reduce, part[reduce.of]), others)
 

@@ -22,6 +22,8 @@ from hpcflow.regions import Interval, Region, Shape, inside, whole
 def shared(stage: Stage, block: Shape) -> Mapping[str, Shared]:
     """Of each source what neighbouring blocks of this shape share; none where they share nothing."""
     domain = stage.domain
+    if all(source.chunks is None for source in stage.sources.values()):
+        return {}
     if not all(block) or not domain or block[0] >= domain[0] or block[1:] != domain[1:]:
         return {}
     one = middle(domain, block)

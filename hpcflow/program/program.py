@@ -157,6 +157,8 @@ class Bounds:
 
 def _within(region: Region, meta: Meta, periodic: tuple[bool, ...]) -> Region:
     """The region, or the whole of each axis that it leaves and that cannot be continued."""
+    if all(periodic):
+        return region
     return tuple(
         (a, b) if continued or (a >= 0 and b <= n) else (0, n)
         for (a, b), n, continued in zip(region, meta.shape, periodic, strict=True)

@@ -76,11 +76,13 @@ def test_chunks_that_suit_the_blocks_are_read_directly(sparse, planned, flow):
 def test_photos_are_never_stored_between_since_bad_ones_are_told_apart_to_the_end(planned, flow, tmp_path):
     from PIL import Image  # noqa: PLC0415
 
+    photos = tmp_path / "photos"
+    photos.mkdir()
     for i in range(3):
-        Image.new("RGB", (64, 64)).save(tmp_path / f"{i}.png")
+        Image.new("RGB", (64, 64)).save(photos / f"{i}.png")
     steps = ["t: {op: transpose, of: x, axes: [1, 2, 3, 0]}", "s: {op: softmax, of: u, axis: 0}"]
     steps.insert(1, "u: {op: astype, of: t, dtype: float32}")
-    source = f"{{from: images, path: {tmp_path}, size: 64}}"
+    source = f"{{from: images, path: {photos}, size: 64}}"
     assert planned(flow(source, steps, ["s: {to: npy, of: s, path: OUT/s.npy}"])).scratch == ()
 
 
