@@ -17,10 +17,14 @@ from hpcflow.ingest.settings import Settings
 from hpcflow.ingest.urls import WEB, origin, scheme
 from hpcflow.ingest.web import LONGEST_LINE, MOST_REDIRECTS
 from hpcflow.ingest.wire import wire
+from hpcflow.sizes import show_size
 
 Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 PLAIN = {"host", "accept", "accept-encoding", "user-agent", "range", "if-range", "if-none-match", "if-modified-since"}
 """The headers that go to other origins than the one that they were given for."""
+METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
+MOST_METADATA = 2**26
+"""Bytes of such a document; a chunk may have `max_bytes`."""
 _judged = ContextVar("judged", default=True)
 """Whether the request that a task makes may lead to public addresses only."""
 
@@ -42,6 +46,7 @@ def client_for(home: str) -> Callable[..., Awaitable[aiohttp.ClientSession]]:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(settings.timeout, sock_connect=settings.connect, sock_read=settings.stall),
             trace_configs=[trace],
+            response_class=_Bounded,
             middlewares=[_staying(wire(home)), _patient],
             proxy=Proxies().of(wire(home)),
             max_line_size=LONGEST_LINE,
@@ -50,6 +55,24 @@ def client_for(home: str) -> Callable[..., Awaitable[aiohttp.ClientSession]]:
         )
 
     return client
+
+
+class _Bounded(aiohttp.ClientResponse):
+    """An answer that takes no more memory than a chunk may, or a document of metadata."""
+
+    async def read(self) -> bytes:
+        """The body; raises `Failure` where it is larger than what is taken."""
+        most = MOST_METADATA if self.url.name in METADATA else Settings().max_bytes
+        parts: list[bytes] = []
+        size = 0
+        while self._body is None and (part := await self.content.readany()):
+            parts.append(part)
+            size += len(part)
+            if size > most:
+                self.close()
+                raise Failure(f"larger than {show_size(most)}, the most that is taken", again=False)
+        self._body = b"".join(parts) if self._body is None else self._body
+        return await super().read()
 
 
 async def _follow(_session: Any, context: SimpleNamespace, params: aiohttp.TraceRequestRedirectParams) -> None:

@@ -27,6 +27,8 @@ from hpcflow.text.faults import Faults
 
 MOST_AXES = 64
 """What NumPy allows."""
+MOST_WINDOW = 2**24
+"""Along an axis; its weights are held in memory."""
 MOST_BYTES = 2**60
 """Of one array: a few bits less than its indices have, so that arithmetic on them does not overflow."""
 
@@ -126,6 +128,9 @@ class Checked:
             params |= call(op.settle, (), params) if op.settle is not None else {}
             meta = op.meta(metas, params)
             _expect_possible(meta)
+            halo = op.halo(metas[0], params) if metas else ()
+            if any(before + behind >= MOST_WINDOW for before, behind in halo):
+                raise Mismatch(f"expected a window of at most {MOST_WINDOW} elements along an axis, found a longer one")
             self.nodes[name] = replace(_node(bound, params), meta=meta)
             for doubt in op.doubtful(metas, params):
                 mismatch(bound.declared, doubt, self.params, self.faults.warning)

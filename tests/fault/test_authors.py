@@ -3,6 +3,9 @@
 import io
 import os
 import pickle
+import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from typer.testing import CliRunner
 import hpcflow
 from hpcflow.cli import _shared, app
 from hpcflow.errors import FlowError
+from hpcflow.ingest import chunks
 from hpcflow.meta import Meta
 from hpcflow.ops.pad import folded, shown
 from hpcflow.regions import tiles
@@ -133,3 +137,40 @@ def test_names_of_photos_neither_act_on_a_terminal_nor_end_a_report(tmp_path, mo
     assert done.exit_code == 0, done.output
     assert said.getvalue().isprintable() or not set(said.getvalue()) & set("\x1b\x07\udcff")
     said.getvalue().encode()
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Answers whatever is asked with a body that has no end."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(bytes(2**20))
+
+    def log_message(self, *_):
+        pass
+
+
+def test_the_metadata_of_an_array_behind_a_url_takes_no_more_memory_than_it_may(monkeypatch):
+    monkeypatch.setattr(chunks, "MOST_METADATA", 2**22)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(FlowError, match=r"larger than 4.0 MiB, the most that is taken"):
+            loads(flow(f'{{from: zarr, path: "http://127.0.0.1:{server.server_port}/a.zarr"}}'))
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        "{op: gaussian, of: x, sigma: 1.0e+300}",
+        "{op: gaussian, of: x, sigma: 100000000}",
+        "{op: uniform, of: x, size: 1000000001}",
+    ],
+)
+def test_a_window_that_no_memory_holds_is_refused(op):
+    with pytest.raises(FlowError, match="expected a window of at most 16777216 elements along an axis"):
+        loads(flow(op=op), missing_ok=True)
