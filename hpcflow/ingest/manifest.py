@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO, Any, BinaryIO, Self
 
 from hpcflow.errors import Mismatch, RunError
-from hpcflow.files import private, sweep, sync, written
+from hpcflow.files import mine, private, sweep, sync, written
 from hpcflow.ingest.engine import Before
 from hpcflow.ingest.items import Result
 from hpcflow.ingest.kinds import stem
@@ -79,7 +79,7 @@ class Folder:
 
     def _look_back(self, journals: list[Path]) -> None:
         """Take note of what earlier runs have put here, finished ones and others."""
-        if self.manifest.exists():
+        if mine(self.manifest):  # else whoever put it there would say what has been fetched
             for row in rows(self.manifest):
                 self._note(row.result)
         for journal in journals:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import random
 import subprocess
 import sys
@@ -299,6 +300,18 @@ def test_a_manifest_that_someone_else_has_made_leads_nowhere(get, server, tmp_pa
         fetch(retry=done.manifest, cache=str(tmp_path / "cache"))
     assert not server.asked["ok/evil.bin"]
     assert not list(tmp_path.rglob("evil*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_manifest_of_somebody_else_does_not_say_what_has_been_fetched(get, server, tmp_path):
+    done, (row,) = get([server.url("ok/planted.bin")])
+    (tmp_path / "out" / row["path"]).write_bytes(b"planted")
+    table = pq.read_table(done.manifest)
+    digest = pa.array([hashlib.sha256(b"planted").hexdigest()])
+    pq.write_table(table.set_column(table.schema.get_field_index("sha256"), "sha256", digest), done.manifest)
+    os.chown(done.manifest, 12345, 12345)
+    again, (row,) = get([server.url("ok/planted.bin")], cache=str(tmp_path / "another"))
+    assert (again.ok, content(tmp_path, row)) == (1, body_of("ok/planted.bin"))
 
 
 def test_the_manifest_has_these_columns(get, server):
