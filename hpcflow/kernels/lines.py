@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from math import prod
-from typing import Any
 
 import numpy as np
 
+from hpcflow.kernels.compiling import compiled
 from hpcflow.kernels.fourier import PADS
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace
@@ -68,23 +67,23 @@ def _filtered(x: Array, axis: int, weights: Array, pad: str, kept: Interval) -> 
     out = np.empty((*x.shape[:axis], stop - first, *x.shape[axis + 1 :]), x.dtype)
     if inner > 1:
         places = np.pad(np.arange(n), reach, pad)[first : stop + 2 * reach]  # type: ignore[call-overload]
-        _loop()(x.reshape(-1), out.reshape(outer, stop - first, inner), weights, places * inner, n * inner)
+        compiled(_SOURCE)(x.reshape(-1), out.reshape(outer, stop - first, inner), weights, places * inner, n * inner)
     else:
         # Along the last axis a line's neighbour is the line itself, one element on.
         lines = np.pad(x.reshape(outer, n), [(0, 0), (reach, reach)], pad)  # type: ignore[call-overload]
         places = np.arange(first, first + 2 * reach + 1)
-        _loop()(lines.reshape(-1), out.reshape(outer, 1, stop - first), weights, places, n + 2 * reach)
+        compiled(_SOURCE)(lines.reshape(-1), out.reshape(outer, 1, stop - first), weights, places, n + 2 * reach)
     return out
 
 
-@lru_cache(maxsize=1)
-def _loop() -> Any:
-    import numba  # noqa: PLC0415  (a third of a second)
+_SOURCE = f'''\
+"""Written by hpcflow (lines, version 1); safe to delete."""
+import numba
+import numpy as np
 
-    return numba.njit(nogil=True, cache=True, error_model="numpy")(_added)
 
-
-def _added(flat: Array, out: Array, weights: Array, places: Array, size: int) -> None:
+@numba.njit(nogil=True, cache=CACHED, error_model="numpy")
+def kernel(flat, out, weights, places, size):
     """Add up lines of `flat`, which begin at `places`, for each line of `out`'s last axis.
 
     For the next index of `out`'s first axis they begin `size` further on. Elements are taken in their own dtype:
@@ -92,11 +91,11 @@ def _added(flat: Array, out: Array, weights: Array, places: Array, size: int) ->
     """
     outer, n, inner = out.shape
     reach = weights.size // 2
-    total = np.empty(CHUNK, np.float64)
+    total = np.empty({CHUNK}, np.float64)
     for b in range(outer):
         for i in range(n):
-            for start in range(0, inner, CHUNK):
-                m = min(CHUNK, inner - start)
+            for start in range(0, inner, {CHUNK}):
+                m = min({CHUNK}, inner - start)
                 base = b * size + start
                 weight, middle = weights[reach], flat[base + places[i + reach] :][:m]
                 for j in range(m):
@@ -109,3 +108,4 @@ def _added(flat: Array, out: Array, weights: Array, places: Array, size: int) ->
                 to = out[b, i, start : start + m]
                 for j in range(m):
                     to[j] = total[j]
+'''

@@ -11,6 +11,8 @@ import pytest
 import hpcflow
 from hpcflow.clusters.profiles import profile
 from hpcflow.errors import FlowError, Mismatch, RunError
+from hpcflow.kernels import compiling
+from hpcflow.ops.gaussian import gaussian
 
 FLOW = """
 flow: edges
@@ -162,3 +164,14 @@ def test_the_working_folder_does_not_say_from_where_compiled_code_is_unpickled(t
         [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert ran.stdout.splitlines()[-1] == "''"
+
+
+def test_all_that_numba_unpickles_lies_in_a_folder_that_nobody_else_can_enter(tmp_path, monkeypatch):
+    """By itself Numba looks below `$XDG_CACHE_HOME/numba`, whoever has made that."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(compiling, "_loaded", {})
+    gaussian(np.zeros((2, 1024, 1024), np.uint16), sigma=1, axes=(0, 1, 2), xp=np)
+    kept = [*tmp_path.rglob("*.nbi"), *tmp_path.rglob("*.nbc")]
+    assert len(kept) >= 2
+    assert all(tmp_path / "hpcflow" / "loops" in one.parents for one in kept)
+    assert stat.S_IMODE((tmp_path / "hpcflow" / "loops").stat().st_mode) == 0o700
