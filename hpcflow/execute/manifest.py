@@ -18,7 +18,7 @@ import numpy as np
 
 from hpcflow.digests import digest_file, digest_json
 from hpcflow.execute.kept import kept
-from hpcflow.files import OWN, SHARED, private, sync, write
+from hpcflow.files import OWN, SHARED, mine, private, sync, write
 from hpcflow.meta import ArraySink, Meta, Signs, Target
 from hpcflow.planning.plan import Plan
 from hpcflow.planning.stages import Stage
@@ -52,13 +52,13 @@ def forget(plan: Plan, output: str) -> None:
 
 def elsewhere(plan: Plan) -> set[str]:
     """The folders of receipts that stand for outputs of earlier runs which this plan does not write."""
-    mine = {str(sink.sink.path) for sink in plan.flow.sinks.values()}
+    own = {str(sink.sink.path) for sink in plan.flow.sinks.values()}
     copies = (plan.run_dir / "manifests").glob("*.json")
     others = (parse(copy.read_text(encoding="utf-8", errors="replace")) for copy in copies)
     return {
         Path(other["blocks"]["receipts"]).parent.name
         for other in others
-        if other and "blocks" in other and other["path"] not in mine and Path(other["path"]).exists()
+        if other and "blocks" in other and other["path"] not in own and Path(other["path"]).exists()
     }
 
 
@@ -106,7 +106,7 @@ def publish(plan: Plan, done: Sequence[Done], said: Mapping[str, Any]) -> None:
 
 def _write(path: Path, body: Mapping[str, Any], mode: int) -> None:
     text = json.dumps({**body, "checksum": digest_json(_plain(body))}, indent=1, sort_keys=True) + "\n"
-    if path.exists() and path.read_text(encoding="utf-8", errors="replace") == text:
+    if mine(path) and path.read_text(encoding="utf-8", errors="replace") == text:
         return
     write(path, text, mode=mode)
     sync(path.parent)

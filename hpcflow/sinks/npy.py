@@ -16,7 +16,7 @@ import xxhash
 
 from hpcflow.digests import buffer, digest
 from hpcflow.errors import Mismatch, RunError
-from hpcflow.files import OWN, SHARED, create, own_file, sync, write_all
+from hpcflow.files import OWN, SHARED, create, own_file, regular_file, sync, write_all
 from hpcflow.meta import Meta
 from hpcflow.namespace import Array, host
 from hpcflow.regions import Region, Shape, runs, shape_of
@@ -83,7 +83,7 @@ class NpyTarget:
                 seize(left, Path(self.part))
         head = _header(self.meta)
         try:
-            with Path(self._there()).open("rb") as file:
+            with open(self._there(), "rb", opener=regular_file) as file:
                 return file.read(len(head)) == head and os.fstat(file.fileno()).st_size == len(head) + self.meta.nbytes
         except OSError:
             return False

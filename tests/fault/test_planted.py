@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -135,6 +136,23 @@ def test_a_pipe_where_a_manifest_should_be_is_not_waited_for(flow, tmp_path):
     os.mkfifo(tmp_path / "out" / ".plain.npy.manifest.json")
     with pytest.raises(Mismatch, match="named pipe"):
         hpcflow.verify("out/plain.npy")
+
+
+@ROOT_ONLY
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("planted", ["{}", ".{}.unfinished.json", ".{}.manifest.json", ".{}.lock"])
+def test_a_pipe_under_any_name_of_a_run_is_not_waited_for(flow, tmp_path, name, planted):
+    pipe = tmp_path / "out" / planted.format(name)
+    os.mkfifo(pipe)
+    os.chown(pipe, STRANGER, STRANGER)
+    with suppress(FlowError, RunError):
+        assert hpcflow.run(flow, cluster="synchronous").status == "complete"
+    if planted == "{}":
+        with pytest.raises(FlowError, match="found other data"):
+            hpcflow.run(flow, cluster="synchronous")
+        with suppress(Mismatch, RunError):
+            assert hpcflow.run(flow, cluster="synchronous", overwrite=True).status == "complete"
 
 
 @ROOT_ONLY
