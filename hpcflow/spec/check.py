@@ -173,6 +173,8 @@ def _expect_possible(meta: Meta) -> None:
     """Refuse an array that no library here can index; raises `Mismatch`."""
     if meta.ndim > MOST_AXES:
         raise Mismatch(f"expected an array of at most {MOST_AXES} axes, found {meta.ndim}")
+    if min(meta.shape, default=0) < 0:
+        raise Mismatch(f"expected axes of at least 0 elements, found {meta}")
     # An axis without elements beside it does not make another one shorter.
     if prod(max(n, 1) for n in meta.shape) * meta.dtype.itemsize > MOST_BYTES:
         raise Mismatch(f"expected an array of at most {show_size(MOST_BYTES)}, found {meta}")

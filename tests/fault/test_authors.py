@@ -174,3 +174,11 @@ def test_the_metadata_of_an_array_behind_a_url_takes_no_more_memory_than_it_may(
 def test_a_window_that_no_memory_holds_is_refused(op):
     with pytest.raises(FlowError, match="expected a window of at most 16777216 elements along an axis"):
         loads(flow(op=op), missing_ok=True)
+
+
+def test_a_header_with_a_negative_length_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (-8,), }".ljust(117) + b"\n"
+    Path("a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
+    with pytest.raises(FlowError, match="axes of at least 0 elements"):
+        loads(flow("{from: npy, path: a.npy}"))
