@@ -55,7 +55,9 @@ def data_set(path: str, group: str, variable: str) -> Any:
         raise Mismatch(
             f"expected a variable `{variable}` in `{path}`, found none", parameter="variable", hint=_choices(top)
         )
-    if found.shape is None or found.external:
+    # By a link or as a virtual data set it would read any HDF5 file; nobody looks whether that one has changed.
+    virtual = found.is_virtual and any(one.file_name != "." for one in found.virtual_sources())
+    if found.shape is None or found.external or virtual or found.file.filename != file.filename:
         what = "one without elements" if found.shape is None else "one whose numbers lie in other files"
         raise Mismatch(f"expected an array of numbers as `{variable}`, found {what}", parameter="variable")
     return found

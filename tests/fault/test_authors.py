@@ -182,3 +182,23 @@ def test_a_header_with_a_negative_length_is_refused(tmp_path, monkeypatch):
     Path("a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
     with pytest.raises(FlowError, match="axes of at least 0 elements"):
         loads(flow("{from: npy, path: a.npy}"))
+
+
+def test_an_hdf5_file_reads_no_other_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    h5py = pytest.importorskip("h5py")
+    with h5py.File("other.h5", "w") as file:
+        file["v"] = np.ones(4)
+    with h5py.File("a.h5", "w") as file:
+        file["link"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "v")
+        layout = h5py.VirtualLayout((4,), "f8")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "v", shape=(4,))
+        file.create_virtual_dataset("virtual", layout)
+        file["own"] = np.ones(4)
+        layout = h5py.VirtualLayout((4,), "f8")
+        layout[:] = h5py.VirtualSource(file["own"])
+        file.create_virtual_dataset("inner", layout)
+    for name in ("link", "virtual"):
+        with pytest.raises(FlowError, match="lie in other files"):
+            loads(flow(f"{{from: xarray, path: a.h5, variable: {name}}}"))
+    loads(flow("{from: xarray, path: a.h5, variable: inner}"))
