@@ -21,7 +21,7 @@ SCHEMES = ("file", "http", "https", "s3", "gs", "az", "memory")
 CACHES = ("simplecache", "blockcache", "filecache")
 """What fsspec puts before one of them, `simplecache::s3://…`, and hpcflow does not need.
 
-The last two unpickle, in fsspec 2026.2 and before, what stands in a folder that the flow names."""
+The last two unpickle, before fsspec 2026.6, what stands in a folder that the flow names."""
 GROUP = "hpcflow.schemes"
 """Entry points of this group add the schemes that they are called."""
 _HINT = f"a package may add a scheme by the entry point `{GROUP}`; a flow may not"

@@ -43,8 +43,8 @@ def laid_out(server, shape, op, **profile):
         f"flow: smooth\nblock: [100, {shape[1]}]\nsources:\n  x: {{from: npy, path: x.npy}}\n"
         f"steps:\n  y: {{{op}, of: x}}\nsinks:\n  y: {{to: npy, of: y, path: y.npy}}\n"
     )
-    here = {"host": "127.0.0.1"}
-    options = {"hosts": ["127.0.0.1"] * 3, "connect_options": server, "scheduler_options": here, "worker_options": here}
+    here = {name: {"host": "127.0.0.1"} for name in ("scheduler_options", "worker_options")}
+    options = {"hosts": ["127.0.0.1"] * 3, "connect_options": server, **here}
     keys = {"kind": "ssh", "workers": 2, "memory": "1GiB", "options": options, **profile}
     Path("over-ssh.yaml").write_text(yaml.safe_dump(keys))
     return x
