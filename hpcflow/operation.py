@@ -69,6 +69,7 @@ class Op:
     doubts: Callable[..., Iterable[Mismatch]] | None = None
     settle: Callable[..., Mapping[str, Any]] | None = None
     stencil: bool = False
+    parts: bool = False
     version: int = 1
 
     @property

@@ -51,6 +51,7 @@ def op(
     doubts: Callable[..., Iterable[Mismatch]] | None = None,
     settle: Callable[..., Mapping[str, Any]] | None = None,
     stencil: bool = False,
+    parts: bool = False,
     version: int = 1,
 ) -> Callable[[F], F]:
     """Declare a blockwise op: a pure function from blocks to a block.
@@ -107,13 +108,15 @@ def op(
     stencil : bool
         Whether an op with `depth` is, for some parameters, one call of `kernels.planes.separable`,
         and so can be part of a compiled loop.
+    parts : bool
+        Whether an op whose `whole` names a parameter gives the same one axis after another, each in a step of its own.
     version : int
         Raised when the op's results change, so that finished blocks are computed again.
     """
     names = {"depth": depth, "whole": whole, "reaches": reach, "makes": meta, "inputs": inputs}
     costs = {"tile": tile, "scratch": scratch, "work": work, "base": base, "packages": packages}
     rest = {"prepare": prepare, "identity": identity, "doubts": doubts, "settle": settle}
-    return _declare("ops", {**names, **costs, **rest, "stencil": stencil, "version": version})
+    return _declare("ops", {**names, **costs, **rest, "stencil": stencil, "parts": parts, "version": version})
 
 
 def reduction(

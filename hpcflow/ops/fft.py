@@ -8,12 +8,12 @@ from hpcflow.parameters import Axes
 from hpcflow.registry import op
 
 
-@op(whole="axes", meta=result, scratch=scratch, work=40, tile=False)
+@op(whole="axes", meta=result, scratch=scratch, work=40, tile=False, parts=True)
 def fft(x: Array, /, *, axes: Axes = None, norm: Norm = "backward", cores: int, xp: Namespace) -> Array:
     """Take the Fourier transform along some axes, as `scipy.fft.fftn`.
 
     Each of the axes is seen from end to end. Where two axes of a large array do not fit into memory
-    together, transform along one in a step of its own, and along the other in a second.
+    together, one is transformed after the other, with a pass over the disk in between.
 
     Parameters
     ----------

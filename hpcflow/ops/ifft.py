@@ -8,7 +8,7 @@ from hpcflow.parameters import Axes
 from hpcflow.registry import op
 
 
-@op(whole="axes", meta=result, scratch=scratch, work=40, tile=False)
+@op(whole="axes", meta=result, scratch=scratch, work=40, tile=False, parts=True)
 def ifft(x: Array, /, *, axes: Axes = None, norm: Norm = "backward", cores: int, xp: Namespace) -> Array:
     """Take the inverse Fourier transform along some axes, as `scipy.fft.ifftn`.
 

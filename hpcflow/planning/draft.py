@@ -16,8 +16,9 @@ from hpcflow.planning.memory import middle
 from hpcflow.planning.stages import Stage, Write, merged, meta_of, stages
 from hpcflow.program.program import Step
 from hpcflow.regions import whole
+from hpcflow.registry import get_op
 from hpcflow.sinks.npy import NpyTarget
-from hpcflow.spec.flow import Flow
+from hpcflow.spec.flow import Flow, Node
 
 STORING_COST = 4
 """What an element of a stored node costs beyond its write and its reads, in elements made: a disk may be slow."""
@@ -55,12 +56,22 @@ class Draft:
         It pays for what two stages would each make, before and after a reduction. And it pays for
         a source whose chunks lie across the blocks, which would each decode all of it.
 
+        Where the flow does not fit, ops that can take one axis after another do.
+
         Returns
         -------
         Draft
         list of Stage
             Its stages.
         """
+        drafted, chosen = self.cut_further()
+        if not all(map(_fits, chosen)) and (parted := _parted(self.flow)).nodes.keys() != self.flow.nodes.keys():
+            tried, made = replace(self, flow=parted).cut_further()
+            return (tried, made) if all(map(_fits, made)) else (drafted, chosen)
+        return drafted, chosen
+
+    def cut_further(self) -> tuple[Draft, list[Stage]]:
+        """The same, of the ops as they are."""
         chosen = self.stages()
         best, least = (self, chosen), _total(chosen)
         for name in self.candidates(chosen):
@@ -69,7 +80,7 @@ class Draft:
             total = _total(made) + STORING_COST * meta_of(self.flow, name).size
             if total < least:
                 best, least = (tried, made), total
-        return best if best[0] is self else best[0].cut_where_it_pays()
+        return best if best[0] is self else best[0].cut_further()
 
     def candidates(self, chosen: Sequence[Stage]) -> list[str]:
         """Nodes that may be worth storing; none whose items must be told apart to the end."""
@@ -123,13 +134,31 @@ class Draft:
         return None if found is None else replace(stage, **{name: getattr(found, name) for name in CHOSEN})
 
 
+def _parted(flow: Flow) -> Flow:
+    """The flow with a step for each axis of ops that can be taken apart so."""
+    nodes: dict[str, Node] = {}
+    for node in flow.nodes.values():
+        op = None if node.source is not None else get_op(node.use)
+        axes = op.axes_seen_whole(meta_of(flow, node.name), node.params) if op is not None and op.parts else ()
+        if op is None or not isinstance(op.whole, str) or not axes:
+            nodes[node.name] = node
+            continue
+        of, (*others, last) = node.of, axes
+        for axis in others:
+            name = f"{node.name}[{axis}]"
+            nodes[name] = replace(node, name=name, of=of, params={**node.params, op.whole: (axis,)})
+            of = (name,)
+        nodes[node.name] = replace(node, of=of, params={**node.params, op.whole: (last,)})
+    return replace(flow, nodes=nodes)
+
+
 def _before_meetings(stage: Stage) -> Iterator[str]:
     """Steps that are read by an op that sees more than a neighbourhood, or that leave little of what they read."""
     made = {step.name for step in stage.program.steps}
     for step in stage.program.steps:
         op = stage.program.ops[step.name]
         if op.whole is not None or op.reaches is not None:
-            yield from made.intersection(step.of)
+            yield from (name for name in step.of if name in made)
         if op.reaches is not None and step.meta.size < sum(stage.program.metas[name].size for name in step.of):
             yield step.name
 

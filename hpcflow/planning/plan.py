@@ -277,7 +277,7 @@ def make_plan(
     loops = any(isinstance(unit, Fused) for stage in chosen for unit in stage.schedule.units)
     targets = {target.path: target for target in [*(w.target for w in draft.writes), *drafted.stored.values()]}
     return Plan(
-        flow=flow,
+        flow=drafted.flow,
         stages=tuple(chosen),
         documents=tuple(ends.documents),
         targets=tuple(targets.values()),
@@ -290,7 +290,7 @@ def make_plan(
         elsewhere=elsewhere,
         scratch=tuple(one for one in targets.values() if one.path not in {*ends.writes, *_paths(ends.reduced)}),
         gpu=gpu,
-        advice=(*fewer_threads(flow, limits, threads), *advice(flow, chosen)),
+        advice=(*fewer_threads(flow, limits, threads), *advice(drafted.flow, chosen)),
     )
 
 

@@ -1,8 +1,13 @@
 """Which ends share a task, and where a node is stored between two passes."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hpcflow.clusters.profiles import open_pool
 from hpcflow.execute.progress import Silent
@@ -103,3 +108,30 @@ def test_two_passes_give_the_same_and_leave_nothing_behind(kind, planned, flow, 
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "o.zarr", mode="r")[...], data)
     # A mark of what it was stays, for the receipts of what was made of it.
     assert [path.name for path in (tmp_path / "run" / "stages").iterdir()] == ["x.npy.gone"]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.tuples(
+        st.sampled_from(["fft", "ifft"]),
+        st.sampled_from(["backward", "ortho", "forward"]),
+        st.permutations([0, 1, 2]),
+        st.sampled_from(["float32", "complex64", "int16"]),
+    )
+)
+def test_transforms_that_do_not_fit_go_axis_by_axis(planned, flow, tmp_path, case):
+    op, norm, axes, dtype = case
+    x = np.random.default_rng(0).normal(0, 99, (64, 256, 256)).astype(dtype)
+    np.save(tmp_path / "x.npy", x)
+    steps = [f"y: {{op: {op}, of: x, axes: {axes}, norm: {norm}}}"]
+    text = flow(f"{{from: npy, path: {tmp_path}/x.npy}}", steps, ["y: {to: npy, of: y, path: OUT/y.npy}"])
+    budget = planned(text).base.total + 48 * 2**20
+    plan = planned(text, budget=budget, threads=1)
+    assert len(plan.stages) == 2
+    assert plan.peak_memory <= budget
+    shutil.rmtree(tmp_path / "run", ignore_errors=True)
+    # What this process holds of other tests is no matter here.
+    with open_pool("synchronous") as pool:
+        run_plan(replace(plan, budget=2**40), pool, Outcome(), max_bad=0, progress=Silent())
+    want = getattr(np.fft, f"{op}n")(x.astype("complex128"), axes=axes, norm=norm)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), want, atol=1e-5 * np.abs(want).max())

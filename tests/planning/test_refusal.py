@@ -16,6 +16,7 @@ FLOWS = {
     "one pass": (["y: {op: fft, of: x, axes: [0]}"], 8192),
     "two passes": (["a: {op: fft, of: x, axes: [1]}", "y: {op: fft, of: a, axes: [0]}"], 32768),
     "whole": (["y: {op: fft, of: x}"], 8192),
+    "parts": (["y: {op: ifft, of: x, axes: [1, 0], norm: ortho}"], 32768),
     "centred": (["m: {op: mean, of: x, axis: 0}", "y: {op: expr, expr: x - m}"], 8192),
     "matrices": (["y: {op: matmul, of: [x, x]}"], 8192),
 }
