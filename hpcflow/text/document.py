@@ -96,7 +96,8 @@ def read(file: str, what: str, faults: Faults, opener: Callable[[str], int] = re
         faults.error(Location(file, 0, 1), str(error), error.hint)
     except OSError as error:
         reason = error.strerror or str(error)
-        faults.error(Location(file, 0, 1), f"expected {what} to read, found {reason[:1].lower() + reason[1:]}")
+        hint = "" if os.path.isabs(file) else f"looked in `{os.getcwd()}`"  # noqa: PTH109, PTH117  (as text)
+        faults.error(Location(file, 0, 1), f"expected {what} to read, found {reason[:1].lower() + reason[1:]}", hint)
     faults.check()
     assert text is not None
     return text
