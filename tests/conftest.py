@@ -1,10 +1,15 @@
 """What every test starts from."""
 
+import psutil
 import pytest
 
-from hpcflow import secrets
+from hpcflow import api, secrets
+from hpcflow.execute.watch import MemoryWatch
 from hpcflow.planning import processes
 from hpcflow.report.record import versions
+
+USUAL = 100 * 2**20
+"""Bytes of a driver."""
 
 
 def pytest_report_header():
@@ -28,5 +33,12 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def driver_of_usual_size(monkeypatch):
-    """Plan as for a driver of the usual size: the process of a long test session is none."""
+    """Plan and watch as for a driver of the usual size: the process of a long test session is none."""
+    beyond = max(psutil.Process().memory_info().rss - USUAL, 0)
+
+    class Watch(MemoryWatch):
+        def __init__(self, *args, limit=None, **more):
+            super().__init__(*args, limit=limit and limit + beyond, **more)
+
     monkeypatch.setattr(processes, "_own", lambda driver: driver)
+    monkeypatch.setattr(api, "MemoryWatch", Watch)

@@ -47,6 +47,7 @@ class MemoryWatch:
         self.limit = limit
         self._doing: tuple[Location | None, str] = (None, "its processes started")
         self._over: RunError | None = None
+        self._ended = False
         self._runs_in = threading.get_ident()
         self.now = 0
         """What all processes hold, in bytes."""
@@ -68,6 +69,7 @@ class MemoryWatch:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        _raise_in(self._runs_in, None)
 
     def begin(self, what: str, location: Location) -> None:
         """Say what the run is at from now on."""
@@ -90,7 +92,8 @@ class MemoryWatch:
             f"found {show_size(total)} while {what}{part}\n"
             f"  hint: what is finished stays; run it again with `--memory {(total + total // 4) // 2**20}MiB` or more"
         )
-        if total > AT_ONCE * self.limit and self._runs_in != threading.get_ident():
+        if total > AT_ONCE * self.limit and self._runs_in != threading.get_ident() and not self._ended:
+            self._ended = True  # once: what the run then leaves behind it takes memory too
             _raise_in(self._runs_in, self._over)
 
     def _run(self) -> None:
@@ -114,10 +117,11 @@ class MemoryWatch:
                 return
 
 
-def _raise_in(thread: int, error: RunError) -> None:
-    """Raise an error in another thread, as soon as that comes to its next step of Python."""
-    kind = type("OverBudget", (RunError,), {"__init__": lambda self: RunError.__init__(self, *error.args)})
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))
+def _raise_in(thread: int, error: RunError | None) -> None:
+    """Raise an error in another thread, as soon as that comes to its next step of Python; `None` takes it back."""
+    kind = error and type("OverBudget", (RunError,), {"__init__": lambda self: RunError.__init__(self, *error.args)})
+    raised = ctypes.py_object(kind) if kind else None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
 
 
 def _processes(numbers: Iterable[int]) -> list[psutil.Process]:

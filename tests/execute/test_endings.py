@@ -94,12 +94,11 @@ def test_every_command_that_fails_prints_its_error_as_json(flow, words):
 
 
 def test_a_run_that_fails_says_where_as_json(flow):
-    text = FLOW.replace("2 * x", "2 * x + z").replace("steps:", "  z: {from: npy, path: z.npy}\nsteps:")
-    Path(flow).write_text(text)
-    np.save("z.npy", np.zeros((24, 24)))
-    loaded = hpcflow.load(flow)
-    assert loaded.name == "ends"
-    Path("out.npy").mkdir()
+    Path(flow).write_text(
+        FLOW.replace('{op: expr, expr: "2 * x"}', "{op: astype, of: x, dtype: uint8, casting: refuse}")
+    )
     result = call("run", flow, "--cluster", "synchronous", "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout)["error"]["message"]
+    error = json.loads(result.stdout)["error"]
+    assert "that uint8 cannot hold" in error["message"]
+    assert error["place"]["line"] == 6
