@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from operator import add, mul
@@ -18,9 +18,6 @@ from hpcflow.ops._functions import CASTS
 SMALL = 2
 """Bytes of the integers whose range data are likely to leave."""
 
-FILLED = 2**24
-"""Numbers of more than 16 bits, of which data seldom have the largest; of smaller ones they do."""
-
 
 @dataclass(frozen=True)
 class Range:
@@ -31,6 +28,8 @@ class Range:
     low: int | None = None
     high: int | None = None
     """Of integers; `None` where nothing is known or needs to be."""
+    small: bool = True
+    """Whether it is made of integers of at most 16 bits, which fill their range; of larger ones data seldom do."""
 
 
 FUNCTIONS: dict[str, type[ast.AST]] = {
@@ -138,7 +137,7 @@ class Reader:
         if name == "where":
             return self._where(node, args, facts)
         known = [self.read(arg, facts) for arg in args]
-        made = _any(self.functions(name)(*(one.sample for one in known)))
+        made = _made(self.functions(name)(*(one.sample for one in known)), known)
         if name in ("abs", "absolute") and made.low is not None and None not in (known[0].low, known[0].high):
             most = max(abs(known[0].low or 0), abs(known[0].high or 0))
             return self._held(node, made, 0, most, lambda: f"abs({_wide(made.sample.dtype)}({self._text(args[0])}))")
@@ -150,7 +149,7 @@ class Reader:
         known = [self.read(then, facts | _facts(condition)), self.read(other, facts | _facts(condition, no=True))]
         # From 2.5 on NumPy refuses a number that does not fit; its kind alone decides.
         kinds = [type(one.sample)(0) if isinstance(one.sample, int) else one.sample for one in known]
-        made = _any(np.ones(1, np.result_type(*kinds)))
+        made = _made(np.ones(1, np.result_type(*kinds)), known)
         numbers = [one.low for one in known if one.low is not None and not isinstance(one.sample, np.ndarray)]
         if made.low is not None and numbers and len(numbers) < len(known):
             # NumPy takes a number for one of the other's dtype, whether it fits or not.
@@ -173,7 +172,7 @@ class Reader:
         made = function(*(one.sample for one in known))
         if not isinstance(made, np.ndarray):
             return _number(made)
-        result = _any(made)
+        result = _made(made, known)
         if made.dtype.kind not in "iu" or any(one.low is None for one in known):
             return result
         bounds = _bounds(kind, known)
@@ -182,19 +181,16 @@ class Reader:
         low, high = bounds
         if kind is ast.Sub and _not_less(operands[0], operands[1], facts):
             low = max(low, 0)
-        likely = all(max(abs(one.low or 0), abs(one.high or 0)) < FILLED for one in known)
         remedy = partial(self._remedy, kind, operands, known, made.dtype)
-        return self._held(node, result, low, high, remedy, likely=likely)
+        return self._held(node, result, low, high, remedy)
 
-    def _held(
-        self, node: ast.AST, made: Range, low: int, high: int, remedy: Callable[[], str], *, likely: bool = False
-    ) -> Range:
+    def _held(self, node: ast.AST, made: Range, low: int, high: int, remedy: Callable[[], str]) -> Range:
         dtype = made.sample.dtype
-        how = leaves(dtype, low, high, likely=likely)
+        how = leaves(dtype, low, high, likely=made.small)
         if not how:
             least, most = limits(dtype)
             fits = least <= low and high <= most
-            return Range(made.sample, low, high) if fits else made
+            return replace(made, low=low, high=high) if fits else made
         column = len(self.text.encode()[: getattr(node, "col_offset", 0)].decode())
         self.found.append(
             Mismatch(
@@ -204,7 +200,7 @@ class Reader:
             )
         )
         # Whatever is made of it will be made of something wider.
-        return Range(made.sample)
+        return replace(made, low=None, high=None)
 
     def _remedy(
         self, kind: type[ast.AST], operands: Sequence[ast.expr], known: Sequence[Range], dtype: np.dtype[Any]
@@ -231,7 +227,14 @@ def _number(value: Any) -> Range:
 def _any(sample: Any) -> Range:
     if not isinstance(sample, np.ndarray):
         return _number(sample)
-    return Range(sample, *limits(sample.dtype)) if sample.dtype.kind in "biu" else Range(sample)
+    if sample.dtype.kind not in "biu":
+        return Range(sample)
+    return Range(sample, *limits(sample.dtype), small=sample.dtype.itemsize <= SMALL)
+
+
+def _made(sample: Any, known: Sequence[Range]) -> Range:
+    """What is known of a result before its bounds are."""
+    return replace(_any(sample), small=all(one.small for one in known))
 
 
 def _chosen(name: str, made: Range, known: Sequence[Range]) -> Range:
@@ -246,15 +249,15 @@ def _chosen(name: str, made: Range, known: Sequence[Range]) -> Range:
     if low is None or high is None or made.low is None or name not in SAME | CASTS:
         return made
     least, most = limits(made.sample.dtype)
-    return Range(made.sample, low, high) if least <= low and high <= most else made
+    return replace(made, low=low, high=high) if least <= low and high <= most else made
 
 
 def _within(made: Range, low: Callable[..., int], high: Callable[..., int], known: Sequence[Range]) -> Range:
     lows, highs = [one.low for one in known], [one.high for one in known]
     if None in lows or None in highs or made.low is None:
         # A part that has left its range leaves its trace.
-        return made if made.low is None else Range(made.sample)
-    return Range(made.sample, low(lows), high(highs))
+        return replace(made, low=None, high=None)
+    return replace(made, low=low(lows), high=high(highs))
 
 
 def _bounds(kind: type[ast.AST], known: Sequence[Range]) -> tuple[int, int] | None:
