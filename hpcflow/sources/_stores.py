@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import bz2
+import io
 import json
+import lzma
 import os
 import stat
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from hpcflow.errors import RunError
 from hpcflow.files import regular_file
 from hpcflow.ingest.urls import is_url
 from hpcflow.schemes import expect_listed
 from hpcflow.secrets import reveal
+from hpcflow.sizes import show_size
 from hpcflow.sources._stamps import stamp
 
 AT_ONCE = 32
@@ -27,6 +35,8 @@ SETTLED = 60.0
 """Seconds after which a time that counts whole seconds tells two versions apart."""
 MOST_LISTED, MOST_ASKED = 100_000, 4096
 """Objects behind a URL that are counted: by listing them, and one by one where there are no lists (HTTP)."""
+MOST_METADATA = 2**26
+"""Bytes of an object in a folder or an archive before the array's metadata says what a chunk can have."""
 Stamp = Sequence[Any] | None
 """What tells that an object is as it was; `None` where there is none."""
 
@@ -46,7 +56,7 @@ def store_of(path: str, options: str) -> Any:
     Mismatch
         Where the URL may not be opened.
     """
-    from zarr.storage import FsspecStore, ZipStore  # noqa: PLC0415  (half a second)
+    from zarr.storage import FsspecStore  # noqa: PLC0415  (half a second)
 
     place = reveal(path)
     if is_url(path):
@@ -58,17 +68,19 @@ def store_of(path: str, options: str) -> Any:
         return FsspecStore.from_url(place, guarded(place, {"use_listings_cache": False, **given}), read_only=True)
     if not Path(place).is_dir():
         os.close(regular_file(place))
-        return ZipStore(place, mode="r", read_only=True)
-    return _folders()(place, read_only=True)
+        return _local_stores()[1](place, mode="r", read_only=True)
+    return _local_stores()[0](place, read_only=True)
 
 
 @lru_cache(maxsize=1)
-def _folders() -> Any:
-    """The store of a folder; made when Zarr is there."""
-    from zarr.storage import LocalStore  # noqa: PLC0415
+def _local_stores() -> tuple[Any, Any]:
+    """The stores of a folder and of an archive; made when Zarr is there."""
+    from zarr.storage import LocalStore, ZipStore  # noqa: PLC0415
 
     class Folder(LocalStore):
-        """Never opens what is no regular file: a pipe would be waited for without end."""
+        """Never opens what is no regular file: a pipe would be waited for without end; nor more than `most` bytes."""
+
+        most = MOST_METADATA
 
         def get_sync(self, key: str, **given: Any) -> Any:
             self._look(key)
@@ -80,13 +92,55 @@ def _folders() -> Any:
 
         def _look(self, key: str) -> None:
             try:
-                mode = os.stat(f"{self.root}/{key}").st_mode  # noqa: PTH116  (for each chunk: text is faster)
+                found = os.stat(f"{self.root}/{key}")  # noqa: PTH116  (for each chunk: text is faster)
             except OSError:
                 return  # as for the store itself, there is nothing
+            mode = found.st_mode
+            _expect(key, found.st_size, self.most)
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 regular_file(f"{self.root}/{key}")  # says what it is
 
-    return Folder
+    class Archive(ZipStore):
+        """Reads no member of more than `most` bytes."""
+
+        most = MOST_METADATA
+
+        def _sync_open(self) -> None:
+            super()._sync_open()
+            self._zf.open = partial(_member, self, self._zf.open)  # type: ignore[method-assign]
+
+    return Folder, Archive
+
+
+def _member(store: Any, opened: Callable[[Any], Any], key: str) -> Any:
+    """A member of an archive, decompressed no further than it says: `zipfile` does that before it looks."""
+    info = store._zf.getinfo(key)  # noqa: SLF001
+    _expect(key, max(info.file_size, info.compress_size), store.most)
+    if info.compress_type not in _PACKED:
+        return opened(key)
+    raw = copy(info)
+    raw.compress_type, raw.file_size = zipfile.ZIP_STORED, info.compress_size
+    del raw.CRC  # that of the content
+    with opened(raw) as file:
+        content = _PACKED[info.compress_type](file.read(), info.file_size + 1)
+    if len(content) != info.file_size or zlib.crc32(content) != info.CRC:
+        raise RunError(f"expected `{key}` to have the {info.file_size:,} bytes that its archive says, found others")
+    return io.BytesIO(content)
+
+
+_PACKED: dict[int, Callable[[bytes, int], bytes]] = {
+    zipfile.ZIP_DEFLATED: lambda data, most: zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, most),
+    zipfile.ZIP_BZIP2: lambda data, most: bz2.BZ2Decompressor().decompress(data, most),
+    # With the header of a file of this kind that does not say how long it is, in place of an archive's.
+    zipfile.ZIP_LZMA: lambda data, most: lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(
+        data[4:9] + b"\xff" * 8 + data[9:], most
+    ),
+}
+
+
+def _expect(key: str, size: int, most: int) -> None:
+    if size > most:
+        raise RunError(f"expected `{key}` to have at most {show_size(most)}, found {show_size(size)}")
 
 
 def stamps(store: Any, keys: Sequence[str]) -> list[Stamp]:

@@ -26,6 +26,7 @@ from hpcflow.regions import Region, Shape, shape_of, size_of
 from hpcflow.registry import source
 from hpcflow.schemes import localised
 from hpcflow.secrets import redact
+from hpcflow.sources._bounds import bound
 from hpcflow.sources._flat import Dims, named, numbers
 from hpcflow.sources._packing import Packing, packing
 from hpcflow.sources._stores import count, stamps, store_of
@@ -243,6 +244,9 @@ def _open(path: str, component: str, options: str) -> Any:
     try:
         store = store_of(path, options)
         found = library.open(store, path=component or None, mode="r")
+        if isinstance(found, library.Array):
+            # Four times: some who write into shards leave what was there before.
+            store.most = 4 * bound(found)
     except library.errors.NodeNotFoundError as error:
         if component:
             raise _not_there(library, store, path, component) from error
