@@ -42,7 +42,7 @@ def offered(tmp_path):
         (["pl"], {"plan"}),
         (["run", "e"], {"edges.yaml"}),
         (["check", "flows/"], {"flows/image.yaml"}),
-        (["ops", "gaus"], {"gaussian"}),
+        (["ops", "gaus"], {"gaussian", "gaussian_laplace"}),
         (["ops", "ome"], {"ome_zarr"}),
         (["run", "edges.yaml", "--cluster", "ca"], {"campus"}),
         (["plan", "edges.yaml", "--cluster", "loc"], {"local", "local-cuda"}),
