@@ -103,9 +103,11 @@ class MemoryWatch:
         looked = float("-inf")
         while True:
             if time.monotonic() - looked >= LOOK_AGAIN:
-                # One that is seen for the first time may be a copy of this process about to become another one.
+                # One that is seen for the first time may be a copy of this process about to become another one:
+                # it counts from the next sample on.
                 there, before = started(own.pid), seen
-                children, seen, looked = _processes(n for n in there if n in before), there, time.monotonic()
+                children, seen = _processes(n for n in there if n in before), there
+                looked = time.monotonic() if {*there} <= {*before} else float("-inf")
             driver = own.memory_info().rss
             total = driver + sum(map(_resident, children))
             self.now = total
