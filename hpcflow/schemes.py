@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -107,7 +106,7 @@ def localised(value: Any) -> Any:
             hint="a relative path stands by itself, without a scheme",
         )
     # As written where there is such a file, else with `%20` for a space, as browsers write it.
-    return f"/{path}" if Path(f"/{path}").exists() else f"/{unquote(path)}"
+    return f"/{path}" if os.path.exists(f"/{path}") else f"/{unquote(path)}"  # noqa: PTH110
 
 
 def local_path(path: str) -> str:

@@ -228,7 +228,7 @@ def _neighbour(path: str, flow: str) -> str:
         return ""
     try:
         for folder in reversed(Path(path).parents):
-            if not folder.exists():
+            if not os.path.exists(folder):  # noqa: PTH110  (whatever its length)
                 return f"the folder `{folder}` is not there" + ("" if folder.is_absolute() else f": {_looked(flow)}")
         with os.scandir(Path(path).parent) as entries:
             names = [entry.name for _, entry in zip(range(1000), entries, strict=False)]
@@ -294,7 +294,8 @@ class _Inputs:
         readers: list[Node | Sink] = [*nodes.values(), *sinks.values()]
         for reader in readers:
             for name, value in reader.params.items():
-                if isinstance(value, str) and not (name == "path" and reader.name in sinks) and Path(value).is_file():
+                text = isinstance(value, str) and not (name == "path" and reader.name in sinks)
+                if text and os.path.isfile(value):  # noqa: PTH113  (a formula may be too long for a name)
                     self.files[where_of(value) or ""] = reader.name
 
     def meets(self, where: str, folders: Sequence[str]) -> tuple[str, str] | None:

@@ -256,3 +256,14 @@ def test_outputs_lie_apart_from_each_other_and_from_inputs(places):
         a == b or a in b.parents or b in a.parents for i, a in enumerate(outputs) for b in outputs[:i]
     )
     assert any("of the source" in one for one in said) == any(paths[0] == b or b in paths[0].parents for b in outputs)
+
+
+def test_a_formula_may_be_longer_than_a_name_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.ones(3))
+    formula = "  +  ".join(["x"] * 60)
+    Path("flow.yaml").write_text(
+        f'flow: long\nsources: {{x: {{from: npy, path: x.npy}}}}\nsteps: {{y: {{op: expr, expr: "{formula}"}}}}\n'
+        "sinks: {y: {to: npy, of: y, path: y.npy}}\n"
+    )
+    assert load("flow.yaml").nodes["y"].meta.shape == (3,)
