@@ -63,6 +63,8 @@ PerAxis: TypeAlias = T | list[T]
 """One value for every axis, or a list of one for each."""
 Boundary = Literal["reflect", "mirror", "nearest", "constant", "wrap", "grid-mirror", "grid-constant", "grid-wrap"]
 """What lies beyond an array's ends, as in `scipy.ndimage`."""
+Cval = Annotated[float, Field(description="The value there, for `mode: constant`.")]
+"""What lies there, as a constant."""
 
 
 @cache

@@ -25,7 +25,6 @@ from hpcflow.sizes import parse_share, share_of
 
 SHOWN = 20
 """Failures that are kept for messages; the manifest has all."""
-TICK = 0.2
 
 Source = str | PathLike[str] | Iterable[str]
 

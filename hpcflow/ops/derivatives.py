@@ -14,13 +14,12 @@ from hpcflow.meta import Meta
 from hpcflow.namespace import Array, Namespace, companion
 from hpcflow.ops._windows import boundaries, check_lengths, filtered, native, planar, swapped
 from hpcflow.ops._wraps import limits, weighted, wrapping
-from hpcflow.parameters import Axis, Boundary, NonNegative, PerAxis, Positive, PositiveInt
+from hpcflow.parameters import Axis, Boundary, Cval, NonNegative, PerAxis, Positive, PositiveInt
 from hpcflow.regions import Region
 from hpcflow.registry import Reach, op
 
 Modes = Annotated[PerAxis[Boundary], Field(description="What lies beyond the array's ends, for all axes or for each.")]
 Mode = Annotated[Boundary, Field(description="What lies beyond the array's ends; SciPy smooths all axes with one.")]
-Cval = Annotated[float, Field(description="The value there, for `mode: constant`.")]
 Sigma = Annotated[
     PerAxis[Positive], Field(description="Standard deviation of the Gaussian in elements, for all axes or for each.")
 ]

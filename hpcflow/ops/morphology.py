@@ -13,13 +13,12 @@ from hpcflow.namespace import Array, Namespace, companion
 from hpcflow.ops import _orders
 from hpcflow.ops._kernels import Footprint, kernel
 from hpcflow.ops._windows import boundaries, native, spread, swapped
-from hpcflow.parameters import Axes, Boundary, PositiveInt
+from hpcflow.parameters import Axes, Boundary, Cval, PositiveInt
 from hpcflow.regions import Depth
 from hpcflow.registry import op
 
 Size = Annotated[PositiveInt | list[PositiveInt] | None, Field(description="Length of the window, if it is a box.")]
 Mode = Annotated[Boundary, Field(description="What lies beyond the array's ends; booleans have `border_value` there.")]
-Cval = Annotated[float, Field(description="The value there, for `mode: constant`.")]
 Border = Annotated[bool, Field(description="What lies beyond the ends of booleans.")]
 Turns = Annotated[PositiveInt, Field(description="How many times booleans are eroded or dilated.")]
 
